@@ -108,14 +108,14 @@ def price(design: ConstantMatrices) -> tuple[MatrixPrice, ...]:
         extra = np.zeros(len(terms))
         negated = NEGATED ** terms.sum(axis=1)
         for quantiser in matrix.quantisers:
-            cost, levels = _quantiser(quantiser, negated)
+            cost, more = _quantiser(quantiser, negated)
             lut += float(cost[matrix.alive].sum())
-            extra += levels
+            extra += more
             negated = np.zeros(len(terms))
         extra *= matrix.alive
-        arrival = np.ceil(_arrival(terms, before.arrival if before else zero)) + extra
-        smooth_arrival = _arrival(terms, before.smooth_arrival if before else zero) + extra
-        found[matrix.name] = MatrixPrice(terms, lut, arrival, smooth_arrival)
+        levels = (before.arrival, before.smooth_arrival) if before else (zero, zero)
+        level, smooth = (arrivals(terms, terms @ 2.0**each) for each in levels)
+        found[matrix.name] = MatrixPrice(terms, lut, np.ceil(level) + extra, smooth + extra)
     return tuple(found.values())
 
 
@@ -190,15 +190,15 @@ def _quantiser(quantiser: Following, negated: Floats) -> tuple[Floats, Floats]:
     return lut + clipped * (kind.width + (1.0 if quantiser.relu else width)), clipped
 
 
-def _arrival(terms: NDArray[np.int64], arrival: Floats) -> Floats:
-    """Return when each sum is done, in adder levels (n_out,): a tree merges what arrives first, first.
+def arrivals(terms: NDArray[np.int64], leaves: Floats) -> Floats:
+    """Return when each sum (..., n_out) of signed digits (n_out, n_in) is done, in adder levels.
 
-    Two terms have only one tree, so nothing can unbalance it.
+    A tree merges what arrives first, first: it has `leaves`, of which each term has two to the power of its level. Two
+    terms have only one tree, so nothing can unbalance it.
     """
-    leaves = terms @ 2.0**arrival
     unbalance = np.where(terms.sum(axis=1) > 2, UNBALANCE, 1.0)
-    levels: Floats = np.log2(np.maximum(leaves * unbalance, 1.0))
-    return levels
+    found: Floats = np.log2(np.maximum(leaves * unbalance, 1.0))
+    return found
 
 
 def registers(design: ConstantMatrices, prices: tuple[MatrixPrice, ...], *, n_cycles: int) -> tuple[float, ...]:

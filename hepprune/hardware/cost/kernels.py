@@ -1,6 +1,7 @@
 """What hardware sees of a kernel: which products are left, how they are built, and how deep their sums are."""
 
 import math
+import operator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -35,12 +36,7 @@ class Products:
 
     def __add__(self, other: "Products") -> "Products":
         """Return the counts of both."""
-        return Products(
-            self.n + other.n,
-            self.n_digits + other.n_digits,
-            self.distinct + other.distinct,
-            self.additions + other.additions,
-        )
+        return Products(*map(operator.add, vars(self).values(), vars(other).values()))
 
 
 @dataclass(frozen=True, kw_only=True)

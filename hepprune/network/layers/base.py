@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -110,12 +110,16 @@ class Layer(nn.Module):
 
 
 class Stepwise(Layer):
-    """A layer that hardware computes in steps: `types` are those of all steps, or there are none and it is in float."""
+    """A layer that hardware computes in steps: `types` are those of all its `steps`, or none, and it is in float."""
 
-    def __init__(self, name: str, result: Quantiser | None, types: Mapping[str, Quantiser | None]) -> None:
+    steps: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, name: str, result: Quantiser | None, **types: Quantiser | None) -> None:
         super().__init__(name, result)
-        self.types = {step: kind for step, kind in types.items() if kind is not None}
-        if missing := [step for step in types if self.types and step not in self.types]:
+        if strange := types.keys() - set(self.steps):
+            raise TypeError(f"a {type(self).__name__} has no {' and '.join(sorted(strange))}")
+        self.types = {step: kind for step in self.steps if (kind := types.get(step)) is not None}
+        if missing := [step for step in self.steps if self.types and step not in self.types]:
             raise NetworkError(f"layer '{name}' has types of some steps and lacks its {' and '.join(missing)}")
 
     def settings(self) -> dict[str, Any]:

@@ -21,20 +21,10 @@ class Softmax(Stepwise):
 
     is_head = True
     takes_unless: ClassVar[dict[str, Any]] = {"axis": -1}
+    steps = ("distance_type", "exponential_type", "total_type", "inverse_type")
 
-    def __init__(
-        self,
-        name: str,
-        result: Quantiser | None = None,
-        axis: int = -1,
-        *,
-        distance_type: Quantiser | None = None,
-        exponential_type: Quantiser | None = None,
-        total_type: Quantiser | None = None,
-        inverse_type: Quantiser | None = None,
-    ) -> None:
-        tables = {"distance_type": distance_type, "exponential_type": exponential_type}
-        super().__init__(name, result, tables | {"total_type": total_type, "inverse_type": inverse_type})
+    def __init__(self, name: str, result: Quantiser | None = None, axis: int = -1, **types: Quantiser | None) -> None:
+        super().__init__(name, result, **types)
         self.axis = axis
 
     def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:

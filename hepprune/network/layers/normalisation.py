@@ -76,6 +76,7 @@ class LayerNorm(Stepwise):
     """
 
     takes = ("epsilon",)
+    steps = ("centred_type", "squares_type", "root_type", "normal_type", "scale_type", "shift_type")
 
     def __init__(
         self,
@@ -84,17 +85,9 @@ class LayerNorm(Stepwise):
         shift: Tensor,
         epsilon: float = 1e-3,
         result: Quantiser | None = None,
-        *,
-        centred_type: Quantiser | None = None,
-        squares_type: Quantiser | None = None,
-        root_type: Quantiser | None = None,
-        normal_type: Quantiser | None = None,
-        scale_type: Quantiser | None = None,
-        shift_type: Quantiser | None = None,
+        **types: Quantiser | None,
     ) -> None:
-        statistics = {"centred_type": centred_type, "squares_type": squares_type, "root_type": root_type}
-        affine = {"normal_type": normal_type, "scale_type": scale_type, "shift_type": shift_type}
-        super().__init__(name, result, statistics | affine)
+        super().__init__(name, result, **types)
         if scale.ndim != 1 or scale.shape != shift.shape:
             raise NetworkError(f"layer '{name}': scale {tuple(scale.shape)} and shift {tuple(shift.shape)} do not fit")
         self.scale, self.shift, self.epsilon = parameter(scale), parameter(shift), epsilon

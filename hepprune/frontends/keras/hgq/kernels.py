@@ -10,17 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint
-from hepprune.frontends.keras.hgq.types import (
-    arranged,
-    each,
-    held,
-    is_none,
-    keeps_no_range,
-    nothing,
-    plain,
-    spread,
-    type_of,
-)
+from hepprune.frontends.keras.hgq import types
 from hepprune.frontends.keras.hgq.values import between, with_bits
 from hepprune.frontends.keras.layers import einsum, weighted
 from hepprune.frontends.keras.layers.activations import with_activation
@@ -83,21 +73,21 @@ def with_counts(native: Native, filled: Native) -> Native:
 def _typed(native: Native, part: Part, layout: Layout) -> Part:
     """Return the layer with a kernel, with the types of its weights; of no bits, they are pruned."""
     kernel, *biases = native.weights
-    found, layer = type_of(native, "kq_conf", "kq", weights=kernel), part.layer
-    if not isinstance(layer, Weighted) or (found is None and not is_none(native.config.get("kq_conf"))):
+    found, layer = types.type_of(native, "kq_conf", "kq", weights=kernel), part.layer
+    if not isinstance(layer, Weighted) or (found is None and not types.is_none(native.config.get("kq_conf"))):
         raise native.refuse("has no quantiser for its kernel")
-    bias = type_of(native, "bq_conf", "bq", weights=biases[0]) if biases else None
+    bias = types.type_of(native, "bq_conf", "bq", weights=biases[0]) if biases else None
     none = None if biases else FixedPoint(1, 1, signed=False)  # of the zeros that stand in for a bias
     try:
-        weight_type = None if found is None else arranged(found, layout.rows, kernel.shape)
-        bias_type = none if bias is None else plain(arranged(bias, layout.bias_rows, biases[0].shape))
+        weight_type = None if found is None else types.arranged(found, layout.rows, kernel.shape)
+        bias_type = none if bias is None else types.plain(types.arranged(bias, layout.bias_rows, biases[0].shape))
     except ValueError as problem:
         raise native.refuse("has bit widths that do not fit its kernel or its bias") from problem
-    types = {"weight_type": None if weight_type is None else plain(weight_type), "bias_type": bias_type}
+    kinds = {"weight_type": None if weight_type is None else types.plain(weight_type), "bias_type": bias_type}
     if weight_type is None:
-        return replace(part, layer=layer.rebuilt(**types))
-    limit = torch.where(torch.as_tensor(nothing(weight_type)), 0, layer.digit_limit).to(torch.uint8)
-    return replace(part, layer=layer.rebuilt(weight=layer.weight * (limit > 0), digit_limit=limit, **types))
+        return replace(part, layer=layer.rebuilt(**kinds))
+    limit = torch.where(torch.as_tensor(types.nothing(weight_type)), 0, layer.digit_limit).to(torch.uint8)
+    return replace(part, layer=layer.rebuilt(weight=layer.weight * (limit > 0), digit_limit=limit, **kinds))
 
 
 def one_kernel(lower: Lower, find: FindLayout = neurons_last) -> Lower:
@@ -127,8 +117,8 @@ def fill_one_kernel(fill: Fill, find: FindLayout = neurons_last) -> Fill:
 @torch.no_grad()
 def _in_range(native: Native, layer: Weighted) -> Weighted:
     """Return the layer with the weights that act where the file keeps no range that would bring them back."""
-    arrays = {"weight": layer.used_weight()} if keeps_no_range(native, "kq_conf") else {}
-    arrays |= {"bias": layer.used_bias()} if keeps_no_range(native, "bq_conf") else {}
+    arrays = {"weight": layer.used_weight()} if types.keeps_no_range(native, "kq_conf") else {}
+    arrays |= {"bias": layer.used_bias()} if types.keeps_no_range(native, "bq_conf") else {}
     return layer.rebuilt(**arrays) if arrays else layer
 
 
@@ -136,14 +126,15 @@ def _in_range(native: Native, layer: Weighted) -> Weighted:
 def _bits(native: Native, layer: Weighted, layout: Layout) -> dict[str, Floats]:
     """Return the widths of a kernel, none where a weight is pruned, and of a bias, in the layout of Keras."""
     weight, bias, bits = layer.used_weight().double().numpy(), layer.used_bias().double().numpy(), dict[str, Floats]()
-    if not is_none(native.config.get("kq_conf")):
-        kind = spread(native, layer.weight_type, weight.shape)
+    if not types.is_none(native.config.get("kq_conf")):
+        kind = types.spread(native, layer.weight_type, weight.shape)
         if isinstance(kind, FixedPoints):
             kind = replace(kind, width=np.where(layer.digit_limit.numpy() == 0, 0, kind.width))
-        bits |= held(native, "kq_conf", "kq", kind=each(kind, layout.columns), acting=layout.columns(weight))
-    if not is_none(native.config.get("bq_conf")):
-        shared = each(spread(native, layer.bias_type, bias.shape), layout.bias_columns)
-        bits |= held(native, "bq_conf", "bq", kind=shared, acting=layout.bias_columns(bias))
+        laid = types.each(kind, layout.columns)
+        bits |= types.held(native, "kq_conf", "kq", kind=laid, acting=layout.columns(weight))
+    if not types.is_none(native.config.get("bq_conf")):
+        shared = types.each(types.spread(native, layer.bias_type, bias.shape), layout.bias_columns)
+        bits |= types.held(native, "bq_conf", "bq", kind=shared, acting=layout.bias_columns(bias))
     return bits
 
 
@@ -169,12 +160,12 @@ def _folded_einsum(native: Native) -> Native:
     kernel, bias, scale, mean = _statistics(
         native, axes.shape(along), _EPSILON, axes.shape(axes.kernel), axes.bias_shape
     )
-    spread = scale.reshape([axes.sizes[c] if c in along else 1 for c in axes.kernel])
-    held = "".join(c for c in axes.puts if c in named)
-    shift = (-mean * scale).permute([along.index(c) for c in held])
+    factor = scale.reshape([axes.sizes[c] if c in along else 1 for c in axes.kernel])
+    put_out = "".join(c for c in axes.puts if c in named)
+    shift = (-mean * scale).permute([along.index(c) for c in put_out])
     first = len(axes.puts) - len(axes.bias_shape)
     shift = shift.reshape([axes.sizes[c] if c in named else 1 for c in axes.puts[first:]])
-    return native.filled([kernel * spread, bias + shift])
+    return native.filled([kernel * factor, bias + shift])
 
 
 def _folded_dense(native: Native) -> Native:

@@ -8,18 +8,9 @@ from dataclasses import replace
 
 import torch
 
+from hepprune.frontends.keras.hgq import kernels
 from hepprune.frontends.keras.hgq.attention import attention, fill_attention
 from hepprune.frontends.keras.hgq.filling import fill_tables
-from hepprune.frontends.keras.hgq.kernels import (
-    DENSE,
-    EINSUM,
-    FUSED_DENSE,
-    FUSED_EINSUM,
-    fill_one_kernel,
-    one_kernel,
-    with_counts,
-    without_counts,
-)
 from hepprune.frontends.keras.hgq.recurrent import cell, fill_cell
 from hepprune.frontends.keras.hgq.sums import MERGED, fill_merged, fill_softmax, merged, softmax, summed
 from hepprune.frontends.keras.hgq.tables import tables
@@ -35,7 +26,7 @@ _POOLS = [f"{size}{kind}Pooling{rank}D" for size in ("", "Global") for kind in (
 
 def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return scale and shift under their quantisers, computed in float32 as HGQ2 does."""
-    shape, bare = only(native, arriving), without_counts(native)
+    shape, bare = only(native, arriving), kernels.without_counts(native)
     normalisation.check_last_axis(bare, shape)
     arrays = {key: value.float() for key, value in normalisation.affine(bare, "mean", "variance", n=shape[-1]).items()}
     scale = arrays["gamma"] / torch.sqrt(arrays["variance"] + native.number("epsilon", 1e-3))
@@ -57,13 +48,13 @@ def _fill_batch_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
     layer = native.holding(layers, BatchNorm)
     acting = {"scale": layer.used_scale(), "shift": layer.used_shift()}
     moved = layer.rebuilt(shift=layer.shift - _centre(native))
-    filled = normalisation.fill_batch_norm(without_counts(native), {**layers, native.name: moved})
+    filled = normalisation.fill_batch_norm(kernels.without_counts(native), {**layers, native.name: moved})
     bits: dict[str, Floats] = {}
     each = (("kq_conf", "kq", "scale", layer.scale_type), ("bq_conf", "bq", "shift", layer.shift_type))
     for key, place, name, quantiser in each:
         kind = spread(native, quantiser, tuple(acting[name].shape))
         bits |= held(native, key, place, kind=kind, acting=acting[name].double().numpy())
-    return with_bits(with_counts(native, filled), layers, **bits)
+    return with_bits(kernels.with_counts(native, filled), layers, **bits)
 
 
 def _pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -79,14 +70,14 @@ def _looked_up(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 def _affine(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return one scale and one shift for all values, and a function of that."""
     only(native, arriving)
-    scale, shift = (array.float() for array in without_counts(native).expect((1,), (1,)))
+    scale, shift = (array.float() for array in kernels.without_counts(native).expect((1,), (1,)))
     return between(native, with_activation(native, [Part(BatchNorm(native.name, scale, shift))]))
 
 
 def _fill_affine(native: Native, layers: Mapping[str, Layer]) -> Native:
     state = layers[native.name].state_dict()
-    filled = without_counts(native).filled([state["scale"], state["shift"]])
-    return with_bits(with_counts(native, filled), layers)
+    filled = kernels.without_counts(native).filled([state["scale"], state["shift"]])
+    return with_bits(kernels.with_counts(native, filled), layers)
 
 
 def _quantizer(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -122,12 +113,12 @@ def _enter(kind: str, lower: Lower, fill: Fill = with_bits) -> None:
     LAYERS[kind] = LayerKind(lower=either, fill=fill_either, groups=other.groups, typed=True)
 
 
-_enter("QDense", *DENSE)
-_enter("QBatchNormDense", *FUSED_DENSE)
-_enter("QEinsumDense", *EINSUM)
-_enter("QEinsumDenseBatchnorm", *FUSED_EINSUM)
+_enter("QDense", *kernels.DENSE)
+_enter("QBatchNormDense", *kernels.FUSED_DENSE)
+_enter("QEinsumDense", *kernels.EINSUM)
+_enter("QEinsumDenseBatchnorm", *kernels.FUSED_EINSUM)
 for _rank in (1, 2, 3):
-    _enter(f"QConv{_rank}D", one_kernel(convolution.conv), fill_one_kernel(convolution.fill_conv))
+    _enter(f"QConv{_rank}D", kernels.one_kernel(convolution.conv), kernels.fill_one_kernel(convolution.fill_conv))
 _enter("QBatchNormalization", _batch_norm, _fill_batch_norm)
 _enter("QUnaryFunctionLUT", _looked_up)
 _enter("QAffinedUnaryFunctionLUT", _affine, _fill_affine)

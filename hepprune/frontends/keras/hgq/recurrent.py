@@ -14,20 +14,8 @@ import torch
 
 from hepprune import digits
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.frontends.keras.hgq import types
 from hepprune.frontends.keras.hgq.floats import Types
-from hepprune.frontends.keras.hgq.types import (
-    Typed,
-    arranged,
-    each,
-    held,
-    holder,
-    is_none,
-    keeps_no_range,
-    nothing,
-    plain,
-    spread,
-    type_of,
-)
 from hepprune.frontends.keras.hgq.values import Values, value_quantiser, value_type
 from hepprune.frontends.keras.layers import recurrent
 from hepprune.frontends.keras.qkeras.layers import by_rows
@@ -59,17 +47,17 @@ def _is_ramp(described: Any) -> bool:
 
 def cell(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return the cell with its types, after the quantiser of what comes in."""
-    if not is_none(native.config.get("oq_conf")):
+    if not types.is_none(native.config.get("oq_conf")):
         raise native.refuse("quantises what it puts out by oq_conf, which cannot be taken over")
     (part,) = recurrent.recurrent(native, arriving)
     kernel, again, *biases = native.weights
     changes: dict[str, Any] = {}
     for (name, place), array in zip(_KERNELS, (kernel, again), strict=True):
-        kind = type_of(native, f"{place}_conf", f"cell/{place}", weights=array)
+        kind = types.type_of(native, f"{place}_conf", f"cell/{place}", weights=array)
         if kind is None:
             raise native.refuse(f"has no quantiser {place} for its kernel")
         changes |= _typed(name, _fitted(native, kind, array), array)
-    if biases and (found := type_of(native, "bq_conf", "cell/bq", weights=biases[0])) is not None:
+    if biases and (found := types.type_of(native, "bq_conf", "cell/bq", weights=biases[0])) is not None:
         changes |= _biases(_fitted(native, found, biases[0], np.asarray), biases[0])
     for name, place in _places(native, part.layer).items():
         changes[name] = value_type(native, _values(native, place))
@@ -94,7 +82,7 @@ def _ramp(native: Native, kind: Quantiser | None, n_out: int) -> dict[str, Any]:
     """Return the function of the gates that rises over all that the type holds, and the types of both its sides."""
     if native.config.get("recurrent_activation") not in (None, "linear"):
         raise native.refuse("has a recurrent_activation before a praq_conf with affine, which cannot be taken over")
-    argument = spread(native, kind, (2 * n_out,))
+    argument = types.spread(native, kind, (2 * n_out,))
     if not isinstance(argument, FixedPoints):
         raise native.refuse("has a praq_conf of floats with affine, which cannot be taken over")
     whole = argument.integer - argument.signed
@@ -112,9 +100,9 @@ def _ramp(native: Native, kind: Quantiser | None, n_out: int) -> dict[str, Any]:
 def _biases(kind: Types, bias: Floats) -> dict[str, Any]:
     """Return the biases and their type: of two rows, rounded here, the one that holds the types of both."""
     if bias.ndim == 1:
-        return {"bias_type": plain(kind)}
+        return {"bias_type": types.plain(kind)}
     rounded = torch.as_tensor(kind(bias.astype(np.float64)).astype(np.float32))
-    kind = holder(kind)
+    kind = types.holder(kind)
     none = kind.width == 0
     whole, fraction = (
         np.where(none, -_NONE, bits).max(axis=0) for bits in (kind.integer - kind.signed, kind.width - kind.integer)
@@ -122,22 +110,22 @@ def _biases(kind: Types, bias: Floats) -> dict[str, Any]:
     signed, used = (kind.signed & ~none).any(axis=0), ~none.all(axis=0)
     width, integer = np.where(used, signed + whole + fraction, 0), np.where(used, signed + whole, 0)
     joint = FixedPoints(width=width, integer=integer, signed=signed, rounding=kind.rounding, overflow=kind.overflow)
-    return {"bias_type": plain(joint), "bias": rounded[0], "recurrent_bias": rounded[1]}
+    return {"bias_type": types.plain(joint), "bias": rounded[0], "recurrent_bias": rounded[1]}
 
 
-def _fitted(native: Native, kind: Typed, array: Floats, arrange: Any = by_rows) -> Typed:
+def _fitted(native: Native, kind: types.Typed, array: Floats, arrange: Any = by_rows) -> types.Typed:
     try:
-        return arranged(kind, arrange, array.shape)
+        return types.arranged(kind, arrange, array.shape)
     except ValueError as problem:
         raise native.refuse("has bit widths that do not fit its kernels or its bias") from problem
 
 
 def _typed(name: str, kind: Types, array: Floats) -> dict[str, Any]:
     """Return a kernel, its type and its limit; weights of no bits are pruned."""
-    limit = torch.where(torch.as_tensor(nothing(kind)), 0, digits.UNLIMITED).to(torch.uint8)
+    limit = torch.where(torch.as_tensor(types.nothing(kind)), 0, digits.UNLIMITED).to(torch.uint8)
     weight = torch.as_tensor(by_rows(array.astype(np.float32)).copy())
     key = "digit_limit" if name == "weight" else "recurrent_digit_limit"
-    return {name: weight * (limit > 0), f"{name}_type": plain(kind), key: limit}
+    return {name: weight * (limit > 0), f"{name}_type": types.plain(kind), key: limit}
 
 
 @torch.no_grad()
@@ -145,26 +133,26 @@ def fill_cell(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native layer with the kernels, bias and types that the network has now."""
     layer = native.holding(layers, Recurrent)
     acting = {name: layer.used(name) for name, _ in _KERNELS}
-    kept = {name: acting[name] for name, place in _KERNELS if keeps_no_range(native, f"{place}_conf")}
+    kept = {name: acting[name] for name, place in _KERNELS if types.keeps_no_range(native, f"{place}_conf")}
     filled = recurrent.fill_recurrent(native, {**layers, native.name: layer.rebuilt(**kept) if kept else layer})
     bits: dict[str, Floats] = {}
     for name, place in _KERNELS:
         limit = layer.digit_limit if name == "weight" else layer.recurrent_digit_limit
-        kind = spread(native, getattr(layer, f"{name}_type"), tuple(limit.shape))
+        kind = types.spread(native, getattr(layer, f"{name}_type"), tuple(limit.shape))
         if isinstance(kind, FixedPoints):
             kind = replace(kind, width=np.where(limit.numpy() == 0, 0, kind.width))
-        turned = each(kind, np.transpose)
+        turned = types.each(kind, np.transpose)
         bits |= _held(native, place, turned, acting[name].double().numpy().T)
     if layer.bias_type is not None:
         both = torch.stack(layer.used_biases()) if layer.cell == "gru" and layer.reset_after else layer.used_biases()[0]
         bias = both.double().numpy()
-        kind = spread(native, layer.bias_type, bias.shape)
+        kind = types.spread(native, layer.bias_type, bias.shape)
         bits |= _held(native, "bq", kind, bias)
     for place, quantiser, n in _of_values(native, layer, layers):
         if quantiser is not None:
-            kind = spread(native, quantiser, (1, n))  # the same at every step
+            kind = types.spread(native, quantiser, (1, n))  # the same at every step
             _, key, where, described = _values(native, place)
-            bits |= held(native, key, where, kind=kind, described=described)
+            bits |= types.held(native, key, where, kind=kind, described=described)
     return replace(filled, stored={**native.stored, **bits})
 
 
@@ -174,7 +162,7 @@ def _of_values(
     """Yield the places of quantisers of values, what is there now, and for how many values."""
     incoming = layers.get(native.part("input"))
     yield "iq", None if incoming is None else incoming.result, layer.n_in
-    types = {
+    kinds = {
         "argument_type": layer.argument_type,
         "activation_type": layer.act.result,
         "recurrent_activation_type": layer.gate.result,
@@ -182,8 +170,8 @@ def _of_values(
         "passed_type": layer.passed_type,
     }
     for name, place in _places(native, layer).items():
-        yield place, types[name], layer.n_out * (1 + (place == "praq"))
+        yield place, kinds[name], layer.n_out * (1 + (place == "praq"))
 
 
 def _held(native: Native, place: str, kind: Types, acting: Floats) -> dict[str, Floats]:
-    return held(native, f"{place}_conf", f"cell/{place}", kind=kind, acting=acting)
+    return types.held(native, f"{place}_conf", f"cell/{place}", kind=kind, acting=acting)

@@ -5,15 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hepprune.frontends.keras.hgq.values import (
-    Values,
-    between,
-    ends,
-    value_bits,
-    value_quantiser,
-    value_type,
-    with_bits,
-)
+from hepprune.frontends.keras.hgq import values
 from hepprune.frontends.keras.layers.operations import axes_of
 from hepprune.frontends.keras.layers.parts import power_of_two, reduced
 from hepprune.frontends.keras.registry import LAYERS, Lower, Native, Part, Parts, after, only, reading
@@ -37,10 +29,10 @@ def summed(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         scale = nearest_power(1 / math.prod(shape[axis] for axis in over))
     if scale <= 0 or not -64 <= math.log2(scale) <= 64 or not math.log2(scale).is_integer():
         raise native.refuse(f"has scale = {scale}, which is no power of two")
-    return between(native, reduced(native, shape, over, "sum", scale=scale, keep=bool(config.get("keepdims"))))
+    return values.between(native, reduced(native, shape, over, "sum", scale=scale, keep=bool(config.get("keepdims"))))
 
 
-def _each(native: Native, n_values: int) -> list[Values]:
+def _each(native: Native, n_values: int) -> list[values.Values]:
     """Return what quantises each of the values that a merge is called on."""
     described = native.config.get("iq_confs") or [None] * n_values
     described = [described] * n_values if isinstance(described, dict) else described
@@ -55,23 +47,23 @@ def merged(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return what combines several values, each with a quantiser of its own."""
     parts: Parts = []
     sources: list[int | str] = []
-    for number, values in enumerate(_each(native, len(arriving))):
-        layer = value_quantiser(native, values) if values[3] else None
+    for number, one in enumerate(_each(native, len(arriving))):
+        layer = values.value_quantiser(native, one) if one[3] else None
         parts += [Part(layer, (number,))] if layer else []
         sources.append(layer.name if layer else number)
     for part in MERGED[native.kind](native, arriving):
         read = tuple(sources[source] if isinstance(source, int) else source for source in part.sources)
         parts.append(replace(part, sources=read))
-    return after(parts, value_quantiser(native, ends(native)[1]))
+    return after(parts, values.value_quantiser(native, values.ends(native)[1]))
 
 
 def fill_merged(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native merge with the quantisers that the network has now."""
     n_values = len(native.arriving)
     bits: dict[str, Any] = {}
-    for values in _each(native, n_values):
-        bits |= value_bits(native, layers, values)
-    return with_bits(native, layers, **bits)
+    for one in _each(native, n_values):
+        bits |= values.value_bits(native, layers, one)
+    return values.with_bits(native, layers, **bits)
 
 
 def _elementwise(operation: str) -> Lower:
@@ -101,7 +93,7 @@ MERGED: dict[str, Lower] = {
 }
 
 
-def _quantisers(native: Native) -> dict[str, Values]:
+def _quantisers(native: Native) -> dict[str, values.Values]:
     """Return what quantises each table's argument and value, by the config's key."""
     config, found = native.config, {}
     for table in ("exp", "inv"):
@@ -126,7 +118,7 @@ def softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return exp(x) times a reciprocal of their sum; `stable` exponentials are of what the largest value is more."""
     shape, stable = only(native, arriving), bool(native.config.get("stable", True))
     over = axes_of(native, native.config.get("axes", [-1]), len(shape))
-    incoming, outgoing = (value_quantiser(native, values) for values in ends(native))
+    incoming, outgoing = (values.value_quantiser(native, end) for end in values.ends(native))
     parts: Parts = after([], incoming)
     if stable:
         given = parts[-1].layer.name if parts else 0
@@ -147,13 +139,13 @@ def _named(native: Native, suffix: str) -> Native:
 def _looked_up(native: Native, parts: Parts, table: str) -> tuple[Parts, str]:
     """Return the parts with a table after the last of them, and the table's name."""
     quantisers = _quantisers(native)
-    parts = after(parts, value_quantiser(native, quantisers[f"{table}_iq_conf"]))
+    parts = after(parts, values.value_quantiser(native, quantisers[f"{table}_iq_conf"]))
     sign = 1.0 if native.config.get("stable", True) else -1.0
     function, parameters = {
         "exp": ("decay", {"rate": sign * native.number("input_scaler", 1.0)}),
         "inv": ("reciprocal", {"epsilon": _EPSILON}),
     }[table]
-    result = value_type(native, quantisers[f"{table}_oq_conf"])
+    result = values.value_type(native, quantisers[f"{table}_oq_conf"])
     layer = Activation(native.part(table), function, parameters, result=result)
     return after(parts, layer), layer.name
 
@@ -161,6 +153,6 @@ def _looked_up(native: Native, parts: Parts, table: str) -> tuple[Parts, str]:
 def fill_softmax(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native softmax with the quantisers that the network has now."""
     found: dict[str, Any] = {}
-    for values in (*ends(native), *_quantisers(native).values()):
-        found |= value_bits(native, layers, values)
+    for one in (*values.ends(native), *_quantisers(native).values()):
+        found |= values.value_bits(native, layers, one)
     return replace(native, stored={**native.stored, **found})

@@ -10,15 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.frontends.keras.hgq.kernels import (
-    FindLayout,
-    Layout,
-    fill_one_kernel,
-    neurons_last,
-    one_kernel,
-    with_counts,
-    without_counts,
-)
+from hepprune.frontends.keras.hgq import kernels
 from hepprune.frontends.keras.hgq.sums import fill_softmax, softmax
 from hepprune.frontends.keras.hgq.types import type_of
 from hepprune.frontends.keras.hgq.values import between, ends, value_quantiser, with_bits
@@ -56,13 +48,13 @@ class _Form:
 
     lower: Lower
     fill: Fill
-    layout: FindLayout = neurons_last
+    layout: kernels.FindLayout = kernels.neurons_last
     depthwise: bool = False
 
 
 def _arrays(native: Native) -> tuple[Floats, ...]:
     """Return kernel and bias; a depthwise layer has those that Keras gave it before its own, and does not read them."""
-    arrays = without_counts(native).weights
+    arrays = kernels.without_counts(native).weights
     return arrays[-2 if native.config.get("use_bias", True) else -1 :]
 
 
@@ -77,7 +69,7 @@ def _kernel(form: _Form) -> Lower:
             return form.lower(pruned, arriving)
         _on_grid(pruned)
         layout = form.layout(pruned, None)
-        parts = one_kernel(form.lower, form.layout)(pruned, arriving)
+        parts = kernels.one_kernel(form.lower, form.layout)(pruned, arriving)
         return [_masked(part, layout.rows(acts.astype(np.float32)), native.name) for part in parts]
 
     return lower
@@ -109,11 +101,11 @@ def _fill_kernel(form: _Form) -> Fill:
         if bare.config[WEIGHT.key] is None:
             found = form.fill(bare, layers)
         else:
-            found = fill_one_kernel(form.fill, form.layout)(bare, layers)
+            found = kernels.fill_one_kernel(form.fill, form.layout)(bare, layers)
         if len(found.weights) != len(old):
             raise native.refuse("has no bias, nor a quantiser for the one that the network has")
         again = found.weights * (2 if form.depthwise else 1)
-        found = with_counts(native, restored(native, replace(found, weights=again), KERNEL))
+        found = kernels.with_counts(native, restored(native, replace(found, weights=again), KERNEL))
         if found.weights[0].shape == native.weights[0].shape:
             return found
         n_in = found.weights[0].shape[-2] * found.config.get("groups", 1)
@@ -122,7 +114,7 @@ def _fill_kernel(form: _Form) -> Fill:
     return fill
 
 
-def _channels(_native: Native, layer: Layer | None) -> Layout:
+def _channels(_native: Native, layer: Layer | None) -> kernels.Layout:
     """Return the layout of a depthwise convolution."""
 
     def columns(kernel: Any) -> Any:
@@ -130,7 +122,7 @@ def _channels(_native: Native, layer: Layer | None) -> Layout:
         split = kernel[..., 0].reshape(groups, -1, *kernel.shape[1:-1])
         return np.moveaxis(split, (0, 1), (-2, -1))
 
-    return Layout(by_channels, columns)
+    return kernels.Layout(by_channels, columns)
 
 
 def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -142,7 +134,7 @@ def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 
 def _affine(native: Native, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    bare = translated(without_counts(native), (WEIGHT, BIAS))
+    bare = translated(kernels.without_counts(native), (WEIGHT, BIAS))
     arrays = normalisation.affine(bare, "mean", "variance", n=n)
     quantises = native.config.get("quantize_parameters", True) and not native.config.get("final_compression_done")
     for name, place in (("gamma", WEIGHT), ("beta", BIAS)):
@@ -159,7 +151,7 @@ def _affine(native: Native, n: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _fill_batch_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native layer with those of its channels that the network has; no others are on its grids."""
-    state, n = layers[native.name].state_dict(), len(without_counts(native).weights[-1])
+    state, n = layers[native.name].state_dict(), len(kernels.without_counts(native).weights[-1])
     kept = normalisation.kept_channels(_affine(native, n), (state["scale"], state["shift"]))
     if kept is None:
         raise native.refuse("has gamma and beta on grids, which do not hold the network's scale and shift")

@@ -13,19 +13,7 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.keras.layers import activations, convolution, weighted
 from hepprune.frontends.keras.qkeras.functions import QuantisedFunction, activation, is_quantiser
 from hepprune.frontends.keras.qkeras.quantisers import Described, held, parse, scale_of, used, weights
-from hepprune.frontends.keras.registry import (
-    LAYERS,
-    Fill,
-    Floats,
-    Lower,
-    Native,
-    Part,
-    Parts,
-    after,
-    only,
-    reading,
-    register,
-)
+from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Lower, Native, Part, Parts, after, only, register
 from hepprune.network import Activation, BatchNorm, Layer, Merge, ReLU, Shape, Weighted
 
 Array = NDArray[np.float32]
@@ -76,15 +64,15 @@ def with_bias(native: Native, layer: Weighted) -> Weighted:
     return layer.rebuilt(bias=torch.as_tensor(latent.copy()), bias_type=bias_type)
 
 
-def functions(native: Native, described: Any, name: str | None = None) -> Parts:
+def functions(native: Native, described: Any, name: str | None = None, *, source: int | str = 0) -> Parts:
     """Return the layers of an activation quantiser, the last one under the name or named after its function."""
     with naming(native, "activation"):
         found = activation(described)
     if len(found) == 1:
-        return [Part(as_layer(found[0], name or native.part(found[0].name)))]
-    sides = [Part(as_layer(side, native.part(end))) for side, end in zip(found, ("positive", "negative"), strict=True)]
+        return [Part(as_layer(found[0], name or native.part(found[0].name)), (source,))]
+    sides = [as_layer(side, native.part(end)) for side, end in zip(found, ("positive", "negative"), strict=True)]
     last = Merge(name or native.part(found[-1].name), "maximum")
-    return [*sides, Part(last, tuple(side.layer.name for side in sides))]
+    return [*(Part(side, (source,)) for side in sides), Part(last, tuple(side.name for side in sides))]
 
 
 def as_layer(function: QuantisedFunction, name: str) -> Layer:
@@ -99,7 +87,7 @@ def with_activation(native: Native, parts: Parts) -> Parts:
     described = native.config.get("activation")
     if not is_quantiser(described):
         return activations.with_activation(native, parts)
-    return [*parts, *reading(functions(native, described), parts[-1].layer.name)]
+    return [*parts, *functions(native, described, source=parts[-1].layer.name)]
 
 
 def filling(plain: Fill, *keys: str) -> Fill:

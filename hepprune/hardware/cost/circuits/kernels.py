@@ -97,13 +97,6 @@ def _at(bill: Bill, matrix: FixedMatrix, bias: Floats, arriving: Wires) -> Wires
     finest: Floats = np.where(acting, weight_fraction - zeros + one.fraction, -np.inf).max(axis=1, initial=-64)
     fraction = np.where(moving, np.maximum(finest, last_place(still)), last_place(low))
     negated = graphs.NEGATED ** terms.sum(axis=1)
-    level, smooth = np.ceil(_arrivals(terms, arriving.level)), _arrivals(terms, arriving.smooth)
+    level, smooth = (graphs.arrivals(terms, 2.0**each @ terms.T) for each in (arriving.level, arriving.smooth))
+    level = np.ceil(level)
     return Wires.of(low, high, fraction, level * moving, smooth * moving, negated, np.where(moving, still, 0.0))
-
-
-def _arrivals(terms: Integers, levels: Floats) -> Floats:
-    """Return when each sum is done, (n_places, n_rows); see `distributed_arithmetic`."""
-    leaves: Floats = 2.0**levels @ terms.T
-    unbalance = np.where(terms.sum(axis=1) > 2, graphs.UNBALANCE, 1.0)
-    found: Floats = np.log2(np.maximum(leaves * unbalance, 1.0))
-    return found
