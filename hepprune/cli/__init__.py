@@ -28,7 +28,8 @@ from hepprune.cli import (
 )
 from hepprune.errors import HeppruneError
 
-# Mistyped lines end with 1, as any other error does: 2 says that a budget is missed.
+# Mistyped lines end with 1, as any other error does: 2 says that a budget is missed. For the whole process, which is
+# this program's.
 _UsageError: Any = typer.BadParameter.__base__  # of the click that typer has within it
 _UsageError.exit_code = HeppruneError.exit_code
 

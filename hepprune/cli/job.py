@@ -84,7 +84,9 @@ def init(
     strategy: Strategy = "distributed_arithmetic",
     features: Annotated[str, typer.Option(help="Columns in the order of the model, by commas, or j_*.")] = "",
     label: Annotated[str | None, typer.Option(help="The column that says the class of a jet.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: what nothing tells is an error.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask nothing: what cannot be found out is an error.")
+    ] = False,
 ) -> None:
     """Write a commented recipe from what a model and a file of jets hold, to look over and run."""
     from hepprune.jobs import drafting

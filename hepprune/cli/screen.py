@@ -139,10 +139,10 @@ def numbers(option: str, text: str, kind: Callable[[str], T]) -> tuple[T, ...]:
     """Return the numbers of a list with commas.
 
     Raises:
-        RecipeError: it is none.
+        RecipeError: it is none, or has nothing before, between or behind them.
     """
     try:
-        return tuple(map(kind, words(text)))
+        return tuple(map(kind, text.split(","))) if text else ()
     except ValueError:
         raise RecipeError(f"--{option} takes numbers separated by commas, not '{text}'") from None
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, check_known, unknown
 from hepprune.network.layers import MAX_VALUES, Input, Kernel, Layer, Shape, Shared
+from hepprune.network.layers.base import Module
 from hepprune.network.node import Features, Node, as_tuple, check_depth
 from hepprune.quantisers import check_shape, to_json
 
@@ -18,7 +19,11 @@ Sources = Mapping[str, str | Sequence[str]]
 V = TypeVar("V")
 
 
-class Network(nn.Module):
+class _Layers(Module, nn.ModuleDict):
+    """Layers by name."""
+
+
+class Network(Module):
     """A graph of layers, channels last, from its Inputs to its outputs.
 
     `sources[name]` names the layers that feed layer `name`, in order; without it the layers form a chain. `outputs`
@@ -39,7 +44,7 @@ class Network(nn.Module):
             raise NetworkError(f"two layers share the name '{repeated[0]}'")
         if not chain or not isinstance(chain[0], Input):
             raise NetworkError("a network starts with an Input layer")
-        self.layers = nn.ModuleDict({layer.name: layer for layer in chain})
+        self.layers = _Layers({layer.name: layer for layer in chain})
         given = dict(zip(names[1:], names, strict=False)) if sources is None else sources
         self.sources = {name: (source,) if isinstance(source, str) else tuple(source) for name, source in given.items()}
         self._check_types()

@@ -8,7 +8,7 @@ from hepprune.errors import NetworkError, check_known
 Schedule = Callable[[float, int, float], tuple[float, ...]]
 
 
-def one_shot(target: float, _rounds: int = 1, _start: float = 0.0) -> tuple[float, ...]:
+def one_shot(target: float, rounds: int = 1, start: float = 0.0) -> tuple[float, ...]:  # noqa: ARG001
     """Return the target alone, however many rounds."""
     return (target,)
 

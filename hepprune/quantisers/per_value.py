@@ -46,7 +46,7 @@ class PerValue:
             fixed.setflags(write=False)
             object.__setattr__(self, name, fixed)
 
-    @property
+    @cached_property
     def _content(self) -> list[Any]:
         values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
         return [(each.shape, each.tobytes()) if isinstance(each, np.ndarray) else each for each in values]

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 from hepprune.errors import RecipeError, ToolMissingError, unknown
 from hepprune.hardware.resources import Measurement
@@ -42,11 +41,21 @@ class Tool:
 SYNTHESIS_TOOLS: dict[str, Tool] = {}
 
 
-def synthesis_tool(name: str, **about: Any) -> Callable[[Run], Run]:
-    """Register a function as the way to measure with a tool; `about` is what else a `Tool` says of itself."""
+def synthesis_tool(
+    name: str,
+    *,
+    stage: str,
+    version: Callable[[], str],
+    needs_hls: bool = False,
+    needs: tuple[tuple[str, ...], ...] = (),
+    package: str | None = None,
+) -> Callable[[Run], Run]:
+    """Register a function as the way to measure with a tool."""
 
     def register(run: Run) -> Run:
-        SYNTHESIS_TOOLS[name] = Tool(name=name, run=run, **about)
+        SYNTHESIS_TOOLS[name] = Tool(
+            name=name, stage=stage, run=run, version=version, needs_hls=needs_hls, needs=needs, package=package
+        )
         return run
 
     return register

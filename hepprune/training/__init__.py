@@ -160,7 +160,7 @@ def _fit(
         with _brought_back(network, optimiser):
             eligible = prepare(network, epoch / settings.epochs)
         learned = taken(network, train, torch.randperm(len(train), generator=generator))
-        found = _validated(network, validation, settings, penalty)
+        found = _validated(network, validation, settings, taken)
         taken_s, (score, error) = time.perf_counter() - start, (found.primary.value, found.primary.error)
         done = Epoch(
             epoch=epoch, training_loss=learned, loss=found.loss, score=score, score_error=error, seconds=taken_s
@@ -192,11 +192,11 @@ def _state(network: Network) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _validated(network: Network, validation: Sample, settings: Fit, penalty: Penalty | None) -> Validated:
-    found = validate(network, validation, quantised=settings.quantised, monitor=settings.monitor)
-    if penalty is None:
+def _validated(network: Network, validation: Sample, settings: Fit, taken: Pass) -> Validated:
+    found = validate(taken.raw(network, validation), validation, monitor=settings.monitor)
+    if taken.penalty is None:
         return found
-    return replace(found, regret=float(loss(network, validation, penalty=penalty, quantised=settings.quantised)))
+    return replace(found, regret=float(loss(network, validation, penalty=taken.penalty, quantised=settings.quantised)))
 
 
 @torch.no_grad()

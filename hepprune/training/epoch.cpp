@@ -1,10 +1,12 @@
-// One epoch of AdamW on a chain of dense layers in fixed point, as chains.py and optimiser.py take it step by step.
+// One epoch of AdamW on a chain of dense layers in fixed point, as chains.py and optimiser.py take it step by step, and
+// what the chain puts out.
 //
 // Sums of fixed-point values are exact in float32 while they fit in its 24 bits, as those of the types that are let in
 // here do; so what a network puts out is bit for bit what torch makes of it.
 // Gradients are summed in another order. Jets go through in tiles that stay in the cache; widths are padded to vectors.
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -177,16 +179,28 @@ void step(std::vector<Layer>& layers, const Acting& acting, State& state, double
         }
 }
 
-}  // namespace
-
-extern "C" double epoch(int64_t n_layers, const int64_t* sizes, const Acting* acting, const Values* kinds, State* state,
-                        const Jets* jets, const double* rates) {
+std::vector<Layer> chain(int64_t n_layers, const int64_t* sizes) {
     std::vector<Layer> layers;
     for (int64_t l = 0, from = 0, place = 0; l < n_layers; ++l) {
         layers.emplace_back(sizes[l], sizes[l + 1], from, place);
         from += sizes[l + 1] * (sizes[l] + 1);
         place += sizes[l + 1];
     }
+    return layers;
+}
+
+void forward(std::vector<Layer>& layers, int64_t n, const float* x, const Values& kinds) {
+    for (std::size_t l = 0; l < layers.size(); ++l) {
+        layers[l].sum(n, l ? layers[l - 1].after.data() : x);
+        if (l + 1 < layers.size()) layers[l].quantise(n, kinds, kinds.rounding[l]);
+    }
+}
+
+}  // namespace
+
+extern "C" double epoch(int64_t n_layers, const int64_t* sizes, const Acting* acting, const Values* kinds, State* state,
+                        const Jets* jets, const double* rates) {
+    std::vector<Layer> layers = chain(n_layers, sizes);
     Layer& last = layers.back();
     const int64_t n_features = sizes[0], wide = layers[0].wide_in;
     Array x(TILE * wide), y(TILE * last.n_out);
@@ -203,10 +217,7 @@ extern "C" double epoch(int64_t n_layers, const int64_t* sizes, const Acting* ac
                 std::copy_n(jets->x + jet * n_features, n_features, x.data() + i * wide);
                 std::copy_n(jets->y + jet * last.n_out, last.n_out, y.data() + i * last.n_out);
             }
-            for (int64_t l = 0; l < n_layers; ++l) {
-                layers[l].sum(n, l ? layers[l - 1].after.data() : x.data());
-                if (l + 1 < n_layers) layers[l].quantise(n, *kinds, kinds->rounding[l]);
-            }
+            forward(layers, n, x.data(), *kinds);
             own += at(last, n, y.data(), size);
             for (int64_t l = n_layers - 1; l >= 0; --l) {
                 if (l + 1 < n_layers) layers[l].pass(n, *kinds);
@@ -218,4 +229,21 @@ extern "C" double epoch(int64_t n_layers, const int64_t* sizes, const Acting* ac
         loss += own / size;
     }
     return loss / n_steps;
+}
+
+// Write what the chain puts out for jets, (n_jets, n_out).
+extern "C" void outputs(int64_t n_layers, const int64_t* sizes, const Acting* acting, const Values* kinds,
+                        const float* values, const float* x, int64_t n_jets, float* raw) {
+    std::vector<Layer> layers = chain(n_layers, sizes);
+    const Layer& last = layers.back();
+    const int64_t n_features = sizes[0], wide = layers[0].wide_in;
+    Array arriving(TILE * wide);
+    for (Layer& layer : layers) layer.take(values, *acting);
+    for (int64_t tile = 0; tile < n_jets; tile += TILE) {
+        const int64_t n = std::min(TILE, n_jets - tile);
+        for (int64_t i = 0; i < n; ++i) std::copy_n(x + (tile + i) * n_features, n_features, arriving.data() + i * wide);
+        forward(layers, n, arriving.data(), *kinds);
+        for (int64_t i = 0; i < n; ++i)
+            std::copy_n(last.before.data() + i * last.wide_out, last.n_out, raw + (tile + i) * last.n_out);
+    }
 }

@@ -60,6 +60,8 @@ def _compiled() -> ctypes.CDLL | None:
         return None
     found.epoch.restype = _REAL
     found.epoch.argtypes = [_LONG, *[_PLACE] * 6]
+    found.outputs.restype = None
+    found.outputs.argtypes = [_LONG, *[_PLACE] * 5, _LONG, _PLACE]
     return found
 
 
@@ -150,7 +152,7 @@ class Epochs:
         own = self.chain.optimiser
         steps = list(islice(rates, -(-len(order) // batch_size)))
         schedule = torch.tensor([(rate.learning_rate, rate.momentum) for rate in steps], dtype=torch.float64)
-        sizes = torch.tensor([self.x.shape[1], *(len(part.values) for part in self.chain.acting.parts[::2])])
+        sizes = self._sizes()
         state = _State(
             values=own.values,
             mean=own.mean,
@@ -166,6 +168,19 @@ class Epochs:
         loss = compiled.epoch(len(sizes) - 1, sizes.data_ptr(), *places, schedule.data_ptr())
         own.n_steps += len(steps)
         return torch.tensor(loss, dtype=torch.float64)
+
+    def raw(self) -> Tensor:
+        """Return what the chain puts out for the jets, (n_jets, n_out)."""
+        sizes = self._sizes()
+        found = torch.empty(len(self.x), int(sizes[-1]))
+        places = [each.data_ptr() for each in (self.chain.optimiser.values, self.x)]
+        kinds = [ctypes.addressof(each) for each in (self.acting, self.values)]
+        compiled = cast("ctypes.CDLL", _compiled())
+        compiled.outputs(len(sizes) - 1, sizes.data_ptr(), *kinds, *places, len(self.x), found.data_ptr())
+        return found
+
+    def _sizes(self) -> Tensor:
+        return torch.tensor([self.x.shape[1], *(len(part.values) for part in self.chain.acting.parts[::2])])
 
 
 def _kind(steps: Sequence[Step], like: Tensor) -> Placed | None:

@@ -1,6 +1,6 @@
 """One pass over the jets: a step of the optimiser for each batch, in compiled code where that earns its compiling."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +33,8 @@ class Pass:
     quantised: bool
     penalty: Penalty | None
     is_long: bool
-    read: epochs.Read = field(default_factory=epochs.Read)
+    trained: epochs.Read = field(default_factory=epochs.Read)
+    judged: epochs.Read = field(default_factory=epochs.Read)
 
     def __call__(self, network: Network, train: Sample, order: Tensor) -> float:
         """Train a network on jets in an order, in place, and return the mean loss.
@@ -41,8 +42,8 @@ class Pass:
         Raises:
             DataError: the loss, or a weight after it, is not finite.
         """
-        chain = None if self.penalty else Chain.of(network, self.optimiser, quantised=self.quantised)
-        whole = epochs.Epochs.of(chain, train, self.read) if chain is not None and self.is_long else None
+        chain = self._chain(network)
+        whole = self._whole(chain, train, self.trained)
         with _finite(self.optimiser.values):
             if whole is not None:
                 losses = [whole(order, self.batch_size, self.rates)]
@@ -52,6 +53,17 @@ class Pass:
         if not bool(torch.isfinite(found).all()):
             raise _diverged()
         return float(np.mean(found.cpu().numpy()))
+
+    def raw(self, network: Network, jets: Sample) -> tuple[Tensor, ...]:
+        """Return every output of the network that is trained before its head, (n_jets, *shape) each, of other jets."""
+        whole = self._whole(self._chain(network), jets, self.judged)
+        return network.raw(jets.x, quantised=self.quantised) if whole is None else (whole.raw(),)
+
+    def _chain(self, network: Network) -> Chain | None:
+        return None if self.penalty else Chain.of(network, self.optimiser, quantised=self.quantised)
+
+    def _whole(self, chain: Chain | None, jets: Sample, read: epochs.Read) -> epochs.Epochs | None:
+        return epochs.Epochs.of(chain, jets, read) if chain is not None and self.is_long else None
 
     def _steps(self, network: Network, chain: Chain | None, train: Sample, order: Tensor) -> Iterator[Tensor]:
         # jets are gathered a good many at once, and not all of them
@@ -109,13 +121,13 @@ class Validated:
 
 
 @torch.no_grad()
-def validate(network: Network, validation: Sample, *, quantised: bool, monitor: str) -> Validated:
-    """Judge a network by what is monitored, "loss" or the name of a metric.
+def validate(outputs: Sequence[Tensor], validation: Sample, *, monitor: str) -> Validated:
+    """Judge what a network puts out before its heads by what is monitored, "loss" or the name of a metric.
 
     Raises:
         DataError: the loss is not finite, or the metric has too few jets.
     """
-    raw = tuple(each.double() for each in network.raw(validation.x, quantised=quantised))
+    raw = tuple(each.double() for each in outputs)
     loss, primary = float(validation.loss(raw)), validation.task.metrics[0]
     if not np.isfinite(loss):
         raise DataError("the validation loss is not finite; look for extreme features among the validation jets")

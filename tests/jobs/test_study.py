@@ -160,6 +160,7 @@ def test_the_command_says_what_is_wrong_in_one_sentence(tagger: Network, tmp_pat
     model = str(save(tagger, tmp_path / "tagger.npz"))
     for options, said in (
         (["--clock", "fast"], "--clock takes numbers separated by commas, not 'fast'"),
+        (["--sparsity", "0.5,"], "--sparsity takes numbers separated by commas, not '0.5,'"),
         (["--strategy", "latencey"], "unknown strategy 'latencey'"),
         (["--synthesise", "some"], "--synthesise takes a number of points or all"),
         (["--budget", "lut=200%"], "a limit of 3,456,000 lut is more than"),

@@ -140,7 +140,8 @@ def test_plots_are_written_as_png_and_pdf(found: Summary, tmp_path: Path) -> Non
         measured_ns={"hepprune": 20.0},
         reserved_ns={"hepprune": 4.0},
     )
-    assert [path.suffix for path in drawn] == [".png", ".pdf"] * 5
+    drawn += costs.latency_stack({}, tmp_path / "f", budget_ns=30.0)
+    assert [path.suffix for path in drawn] == [".png", ".pdf"] * 6
     for path in drawn:
         assert path.read_bytes()[:4] in {b"\x89PNG", b"%PDF"}
     assert not list(tmp_path.glob(".*"))

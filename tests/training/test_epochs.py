@@ -95,6 +95,22 @@ def test_an_epoch_is_that_of_the_steps_in_torch(kind: FixedPoint | FixedPoints, 
 
 
 @needs_compiler
+@pytest.mark.parametrize("kind", [OWN, ONE, SIGNED, MIXED], ids=["each", "one", "signed", "mixed"])
+def test_what_is_put_out_for_other_jets_is_that_of_the_network(kind: FixedPoint | FixedPoints) -> None:
+    network, judged = drawn(kind), jets(taught=False).first(130)
+    optimiser = AdamW(network.parameters())
+    own = Pass(
+        optimiser=optimiser, rates=one_cycle(0.05, 3), batch_size=BATCH, quantised=True, penalty=None, is_long=True
+    )
+    before = own.raw(network, judged)
+    assert torch.equal(before[0], network.raw(judged.x)[0])
+    own(network, jets(taught=True), torch.arange(150))
+    (after,) = own.raw(network, judged)
+    assert torch.equal(after, network.raw(judged.x)[0])
+    assert not torch.equal(after, before[0])
+
+
+@needs_compiler
 def test_other_chains_and_tasks_are_left_to_torch() -> None:
     plain, sample = drawn(OWN), jets(taught=False)
     weighted = replace(sample, weight=torch.ones(150))

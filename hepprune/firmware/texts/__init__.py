@@ -9,8 +9,14 @@ def read(file: str) -> str:
 
 
 def filled(file: str, /, **values: object) -> str:
-    """Return a text of this folder with a value in the place of each `@key`, one key after the other."""
+    """Return a text of this folder with a value in the place of each `@key`, one key after the other.
+
+    Raises:
+        KeyError: a key has no place in the text.
+    """
     text = read(file)
     for key, value in values.items():
+        if f"@{key}" not in text:
+            raise KeyError(key)
         text = text.replace(f"@{key}", str(value))
     return text

@@ -11,10 +11,20 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.names import identifiers
-from hepprune.frontends.pytorch import values as indices
 from hepprune.frontends.pytorch.fitting import Fitting, Traces
 from hepprune.frontends.pytorch.program import Call
-from hepprune.frontends.pytorch.values import Axes, Constant, Rows, Value
+from hepprune.frontends.pytorch.values import (
+    Axes,
+    Constant,
+    Rows,
+    Value,
+    axes_of,
+    by_place,
+    in_order,
+    jets_axis,
+    moves,
+    with_jets_axis,
+)
 from hepprune.network import BatchNorm, Layer, Network, Permute, Reshape, Shape, Shared
 
 Held = Literal["scale", "shift"]
@@ -110,26 +120,26 @@ class Assembly:
 
     def split(self, value: Value) -> Value:
         """Return the value with an axis of jets of its own."""
-        index = indices.with_jets_axis(value.index, self.n_jets)
+        index = with_jets_axis(value.index, self.n_jets)
         if index is None:
             raise NetworkError(f"the values of layer '{value.layer}' mix jets with each other")
         return value.moved(index)
 
     def jets(self, value: Value) -> int:
         """Return the axis of jets."""
-        axis = indices.jets_axis(value.index, self.n_jets)
+        axis = jets_axis(value.index, self.n_jets)
         if axis is None:
             raise NetworkError(f"the values of layer '{value.layer}' mix jets with each other")
         return axis
 
     def axes(self, value: Value, *last: int) -> Axes:
         """Return the order of torch's axes to give a layer: as they lie if that suits, `last` at the end."""
-        lying = indices.axes_of(value.index, (self.n_jets, *self.shapes[value.layer]))
+        lying = axes_of(value.index, (self.n_jets, *self.shapes[value.layer]))
         if lying is not None and lying[0] == self.jets(value) and lying[len(lying) - len(last) :] == last:
             return lying
         jets = self.jets(value)
         rest = [axis for axis in range(value.index.ndim) if axis != jets and axis not in last]
-        return (jets, *indices.by_place(value.index, rest), *last)
+        return (jets, *by_place(value.index, rest), *last)
 
     def place(self, value: Value, axes: Sequence[int], title: str) -> str:
         """Return the layer that holds the value with its axes in this order, reshaped or permuted if need be."""
@@ -143,8 +153,8 @@ class Assembly:
             return self.placed[key]
         title = value.moved_by or title
         name = value.layer
-        if not indices.in_order(wanted):
-            found = indices.moves(wanted[0].reshape(-1))
+        if not in_order(wanted):
+            found = moves(wanted[0].reshape(-1))
             if found is None:
                 raise NetworkError(
                     f"the values of layer '{value.layer}' come in an order that no permutation of axes gives"
@@ -168,7 +178,7 @@ class Assembly:
 
     def sizes_of(self, value: Value) -> Callable[[Network], Sequence[int]]:
         """Return what gives the shape that torch's value has in a network of other sizes, the jets' axis included."""
-        axes = indices.axes_of(value.index, (self.n_jets, *self.shapes[value.layer]))
+        axes = axes_of(value.index, (self.n_jets, *self.shapes[value.layer]))
 
         def sizes(network: Network) -> Sequence[int]:
             if axes is None or value.layer not in network.shapes:

@@ -7,7 +7,6 @@ its DSP row are zero.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from hepprune.hardware.cost.constants import Constants
 from hepprune.hardware.cost.describing import Options, describe, described, with_dataflow
@@ -24,9 +23,16 @@ _DEPTH_ERROR = 0.02  # of the cycles of a long layer
 _PATH_ERROR = 0.1  # of the cycles that follow from delays, of all layers alike
 
 
-def estimate(network: Network, target: Target, **options: Any) -> Estimate:
-    """Return the price of a whole network; the options, and what is refused, are those of `priced`."""
-    return priced(network, target, **options).estimate()
+def estimate(
+    network: Network,
+    target: Target,
+    *,
+    strategy: str | None = None,
+    io_type: str = "io_parallel",
+    reuse_factor: int | None = None,
+) -> Estimate:
+    """Return the price of a whole network, as `priced` makes it, which says what is refused."""
+    return priced(network, target, strategy=strategy, io_type=io_type, reuse_factor=reuse_factor).estimate()
 
 
 def priced(

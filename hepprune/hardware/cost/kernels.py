@@ -2,7 +2,7 @@
 
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -36,7 +36,7 @@ class Products:
 
     def __add__(self, other: "Products") -> "Products":
         """Return the counts of both."""
-        return Products(*map(operator.add, vars(self).values(), vars(other).values()))
+        return Products(*map(operator.add, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,19 @@ def layer(kind: L) -> L:
     return kind
 
 
-class Layer(nn.Module):
+class Module(nn.Module):
+    """A module of torch that is copied without its dozen empty tables of hooks, which torch copies one by one."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return an independent copy."""
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        for name, value in vars(self).items():
+            empty = isinstance(value, dict) and not value
+            vars(copied)[name] = type(value)() if empty else copy.deepcopy(value, memo)
+        return copied
+
+
+class Layer(Module):
     """One node of a Network: a name, and the quantiser of its result (None keeps full precision)."""
 
     is_head: ClassVar[bool] = False
@@ -50,14 +62,6 @@ class Layer(nn.Module):
             raise NetworkError(f"layer name '{name}' is taken by torch; choose another")
         self.name = name
         self.result = result
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return an independent copy; a module has a dozen empty tables of hooks, which torch copies one by one."""
-        copied = memo[id(self)] = type(self).__new__(type(self))
-        for name, value in vars(self).items():
-            empty = isinstance(value, dict) and not value
-            vars(copied)[name] = type(value)() if empty else copy.deepcopy(value, memo)
-        return copied
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:

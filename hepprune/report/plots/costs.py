@@ -60,7 +60,7 @@ def latency_stack(
     """
     longest = max(map(len, estimates), default=0)
     ends = [estimate.latency_ns + (reserved_ns or {}).get(name, 0.0) for name, estimate in estimates.items()]
-    least = 0.03 * max(budget_ns or 0.0, *ends)
+    least = 0.03 * max([budget_ns or 0.0, *ends])
     with canvas(max(7.5, 6.0 + 0.09 * longest), 0.8 * len(estimates) + 2.6) as (figure, axes):
         colours: dict[str, str] = {}
         for row, (name, estimate) in enumerate(estimates.items()):

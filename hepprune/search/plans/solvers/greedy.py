@@ -43,7 +43,7 @@ def _rescued(problem: PlanProblem, knapsack: Knapsack) -> PlanSolution:
         raise pareto.unreachable(knapsack, closest)
     picks = milp.optimum(knapsack) or closest
     plan = pareto.plan(problem, knapsack, picks)
-    start = milp.lightest(knapsack)
+    start = milp.least_loss(knapsack)
     why = "no greedy path ends within the budget; the exact solver's plan is taken"
     changes = [(choice, option) for choice, option in enumerate(picks) if option != start[choice]]
     steps = tuple(_explained(problem, knapsack, list(start), changes, [why] * len(changes)))

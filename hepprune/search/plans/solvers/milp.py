@@ -34,7 +34,10 @@ def swept(problem: PlanProblem, solve: Solve, *, name: str, n_points: int) -> Pl
     closest = cheapest(knapsack)
     if best is None:
         raise pareto.unreachable(knapsack, closest)
-    least, most = float(knapsack.worst(knapsack.use(closest))), float(knapsack.worst(knapsack.use(lightest(knapsack))))
+    least, most = (
+        float(knapsack.worst(knapsack.use(closest))),
+        float(knapsack.worst(knapsack.use(least_loss(knapsack)))),
+    )
     shares = np.linspace(least * (1 + 1e-9), max(most, 1.0), n_points if knapsack.names else 0)
     others = [solve(knapsack, float(share)) for share in shares]
     found = {picks for picks in (best, closest, *others) if picks is not None}
@@ -42,7 +45,7 @@ def swept(problem: PlanProblem, solve: Solve, *, name: str, n_points: int) -> Pl
     return PlanSolution(solver=name, front=pareto.front(plans.values()), chosen=plans[best], optimal=True)
 
 
-def lightest(knapsack: Knapsack) -> Picks:
+def least_loss(knapsack: Knapsack) -> Picks:
     """Return the plan of least loss, whatever it uses."""
     return tuple(int(np.argmin(losses)) for losses in knapsack.losses)
 
@@ -72,7 +75,7 @@ def cheapest(knapsack: Knapsack) -> Picks:
     limited = knapsack.limits > 0
     rows = np.concatenate(knapsack.uses).T[limited] / knapsack.limits[limited, None]
     if not len(rows):
-        return lightest(knapsack)
+        return least_loss(knapsack)
     fixed = (knapsack.fixed / np.where(limited, knapsack.limits, 1.0))[limited]
     worst = np.append(np.zeros(rows.shape[1]), 1.0)
     found = _solved(knapsack, worst, [(np.hstack([rows, -np.ones((len(rows), 1))]), -fixed)])
