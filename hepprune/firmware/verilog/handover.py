@@ -97,4 +97,4 @@ def scripts(design: Design) -> dict[str, str]:
     check_names(design.top, part=design.part, clock_ns=design.clock_ns)
     sources = " ".join(source.as_posix() for source in design.sources)
     values = {"sources": sources, "top": design.top, "part": design.part, "clock": f"{design.clock_ns:g}"}
-    return {file: texts.filled(file, **values) for file in (SCRIPT, RUN)}
+    return {SCRIPT: texts.filled(SCRIPT, **values), RUN: texts.filled(RUN, part=design.part)}
