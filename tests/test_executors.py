@@ -4,7 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-from functools import partial
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import nullcontext
+from functools import cache, partial
 
 import pytest
 import torch
@@ -12,7 +15,8 @@ import torch
 from hepprune import executors
 from hepprune.errors import ExecutorError, PrerequisiteError
 
-LOCAL = ("serial", "threads:2", "processes:2")
+TOGETHER = pytest.mark.xdist_group("processes")  # which they share
+LOCAL = ("serial", "threads:2", pytest.param("processes:2", marks=TOGETHER))
 
 
 def square(n: int) -> int:
@@ -29,10 +33,18 @@ def die(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Executor]:
+    """Two processes, which import torch once for all tests that need no others."""
+    with executors.open("processes:2") as executor:
+        yield executor
+
+
 @pytest.mark.parametrize("spec", LOCAL)
-def test_results_come_in_the_order_of_their_items(spec: str) -> None:
+def test_results_come_in_the_order_of_their_items(spec: str, request: pytest.FixtureRequest) -> None:
     told: list[int] = []
-    with executors.open(spec) as executor:
+    opened = nullcontext(request.getfixturevalue("processes")) if "processes" in spec else executors.open(spec)
+    with opened as executor:
         assert executors.gather(executor, square, range(6), advance=told.append) == [0, 1, 4, 9, 16, 25]
         assert dict(executors.completed(executor, square, range(6))) == {n: n * n for n in range(6)}
         with pytest.raises(ValueError, match="three"):
@@ -46,12 +58,21 @@ def scaled(by: torch.Tensor, n: int) -> tuple[torch.Tensor, int]:
     return by * n, torch.get_num_threads()
 
 
-def test_a_function_may_carry_tensors() -> None:
+@TOGETHER
+def test_a_function_may_carry_tensors(processes: Executor) -> None:
     """As a network or a sample of jets."""
     by = torch.arange(1000.0)
-    with executors.open("processes:2") as executor:
-        results = executors.gather(executor, partial(scaled, by), range(4))
+    results = executors.gather(processes, partial(scaled, by), range(4))
     assert all(torch.equal(product, by * n) for n, (product, _) in enumerate(results))
+
+
+@cache
+def threads_of_torch(asked: str) -> int:
+    """Return what torch takes by itself: one a core here, one for two that share their arithmetic, or what is asked."""
+    variables = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    variables |= {"OMP_NUM_THREADS": asked} if asked else {}
+    command = [sys.executable, "-c", "import torch; print(torch.get_num_threads())"]
+    return int(subprocess.check_output(command, env=variables))
 
 
 @pytest.mark.slow
@@ -64,8 +85,7 @@ def test_a_process_takes_its_share_of_the_cores_and_no_more_than_it_may(
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
     with executors.open(f"processes:{n}") as executor:
         results = executors.gather(executor, partial(scaled, torch.zeros(1)), range(2))
-    # What torch takes by itself: one a core here, one for two that share their arithmetic, or what OMP_ and MKL_ say.
-    bare = int(subprocess.check_output([sys.executable, "-c", "import torch; print(torch.get_num_threads())"]))
+    bare = threads_of_torch(asked)
     share = max(len(os.sched_getaffinity(0)) // n, 1)
     assert {threads for _, threads in results} == {min(bare, share)}
     assert not asked or bare == int(asked)

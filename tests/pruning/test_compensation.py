@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import linalg
 
 from hepprune.errors import NetworkError
 from hepprune.network import Dense, Input, Network, Weighted
@@ -23,8 +24,8 @@ def arriving(network: Network, layer: Weighted) -> np.ndarray:
 
 
 def best_loss(x: np.ndarray, target: np.ndarray, keep: np.ndarray) -> float:
-    """Return the least half mean squared error of the target with the kept columns, by numpy's least squares."""
-    solved = np.linalg.lstsq(x[:, keep], target, rcond=None)[0]
+    """Return the least half mean squared error of the target with the kept columns, by LAPACK's least squares."""
+    solved = linalg.lstsq(x[:, keep], target, lapack_driver="gelsy")[0]  # by QR, which takes a tenth of the SVD's time
     return float(np.mean((x[:, keep] @ solved - target) ** 2) / 2)
 
 

@@ -98,6 +98,11 @@ def collided() -> Collided:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few collisions, of one hard scattering each: preparing further ones in each takes Pythia seconds."""
+    alone = "PartonLevel:MPI=off"
+    processes = {name: (*lines, alone) for name, lines in collisions._PROCESSES.items()}
+    monkeypatch.setattr(collisions, "_PROCESSES", processes)
+    monkeypatch.setattr(collisions, "_MINIMUM_BIAS", ("HardQCD:all=on", "PhaseSpace:pTHatMin=5", alone))
     monkeypatch.setattr(collisions, "REUSE", 0.5)
     monkeypatch.setattr(collisions, "PILE_UP", 1.0)
     monkeypatch.setattr(collisions, "FEWEST", 1)
