@@ -1,5 +1,9 @@
-"""One small network and one of the size that fits a trigger, shared by the tests of every kind of firmware."""
+"""One small network and one of the size that fits a trigger, shared by the tests of every kind of firmware.
 
+Compiling firmware takes longer than all that a test does with it, so tests in a group share its projects.
+"""
+
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -7,8 +11,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from hepprune.firmware import hls
+from hepprune.firmware.verilog import verilator
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Layer, Network, ReLU
+from hepprune.network import Argmax, Dense, Input, Layer, Network, ReLU, Softmax
 
 INPUTS = FixedPoint(8, 3, True, "RND", "SAT")
 
@@ -46,6 +52,30 @@ def small() -> Network:
 def trigger_sized() -> Network:
     """16-64-32-32-5 at 85 % zeros, wrapping as the cheapest firmware does."""
     return tagger((16, 64, 32, 32, 5), zeros=0.85, seed=4, relu=FixedPoint(6, 2, False))
+
+
+@pytest.fixture(scope="session")
+def under_softmax(small: Network, tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, hls.Project]:
+    """`small` under a softmax, and its project, which the first simulation compiles."""
+    return headed(small, Softmax("softmax"), tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def under_argmax(small: Network, tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, hls.Project]:
+    """`small` under an argmax, and its project, which the first simulation compiles."""
+    return headed(small, Argmax("argmax"), tmp_path_factory)
+
+
+def headed(network: Network, head: Layer, folders: pytest.TempPathFactory) -> tuple[Network, hls.Project]:
+    with_head = Network([*network, head])
+    options = {"part": "xcvu13p-flga2577-2-e", "clock_ns": 5.0, "clock_uncertainty": 0.27, "strategy": "latency"}
+    return with_head, hls.export(with_head, folders.mktemp(head.name) / "hls", **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A design that is compared twice is compiled once."""
+    monkeypatch.setattr(verilator, "build", cache(verilator.build))
 
 
 def jets(network: Network, n_jets: int) -> NDArray[np.float64]:

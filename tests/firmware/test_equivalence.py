@@ -7,21 +7,12 @@ import torch
 
 from hepprune.errors import EquivalenceError
 from hepprune.firmware import equivalence, hls, rtl
-from hepprune.network import Argmax, Network, Softmax
+from hepprune.network import Network, Softmax
 from hepprune.task import Classes, Regression, Tasks
 from tests.firmware.conftest import jets
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("equivalence")]
 PART = "xcvu13p-flga2577-2-e"
-
-
-@pytest.fixture(scope="module")
-def project(small: Network, tmp_path_factory: pytest.TempPathFactory) -> hls.Project:
-    folder = tmp_path_factory.mktemp("equivalence") / "hls"
-    with_head = Network([*small, Softmax("softmax")])
-    project = hls.export(with_head, folder, part=PART, clock_ns=5.0, clock_uncertainty=0.27, strategy="latency")
-    hls.compile(project)
-    return project
 
 
 def changed(network: Network, layer: str) -> Network:
@@ -32,41 +23,47 @@ def changed(network: Network, layer: str) -> Network:
     return other
 
 
-def test_csim_under_a_head_is_compared_by_its_logits(small: Network, project: hls.Project) -> None:
-    with_head = Network([*small, Softmax("softmax")])
-    check = equivalence.against_csim(with_head, project, jets(small, 1000))
+def test_csim_under_a_head_is_compared_by_its_logits(
+    small: Network, under_softmax: tuple[Network, hls.Project]
+) -> None:
+    check = equivalence.against_csim(*under_softmax, jets(small, 1000))
     assert (check.kind, check.vectors, check.mismatches, check.first_layer) == ("csim", 1000, 0, None)
     assert check.agreement > 0.999
 
 
-def test_csim_under_an_argmax_agrees_by_its_indices(small: Network, tmp_path: Path) -> None:
-    with_head = Network([*small, Argmax("index")])
-    project = hls.export(with_head, tmp_path, part=PART, clock_ns=5.0, clock_uncertainty=0.27, strategy="latency")
-    hls.compile(project)
+def test_csim_under_an_argmax_agrees_by_its_indices(small: Network, under_argmax: tuple[Network, hls.Project]) -> None:
     for task in (None, Classes(), Regression()):
-        assert equivalence.against_csim(with_head, project, jets(small, 200), task).agreement == 1
+        assert equivalence.against_csim(*under_argmax, jets(small, 200), task).agreement == 1
 
 
 @pytest.mark.parametrize("layer", ["fc1", "fc2"])
-def test_a_network_that_moved_on_is_caught_in_its_layer(small: Network, project: hls.Project, layer: str) -> None:
+def test_a_network_that_moved_on_is_caught_in_its_layer(
+    small: Network, under_softmax: tuple[Network, hls.Project], layer: str
+) -> None:
     with_head = Network([*changed(small, layer), Softmax("softmax")])
     with pytest.raises(
         EquivalenceError, match=rf"of 3000 logits, first in layer '{layer}'; the first jet .* number \d+"
     ):
-        equivalence.against_csim(with_head, project, jets(small, 1000))
+        equivalence.against_csim(with_head, under_softmax[1], jets(small, 1000))
 
 
-def test_a_corrupted_weight_in_the_project_is_caught_in_its_layer(small: Network, tmp_path: Path) -> None:
-    project = hls.export(small, tmp_path / "hls", part=PART, clock_ns=5.0, clock_uncertainty=0.27, strategy="latency")
-    weights = max((project.folder / "firmware" / "weights").glob("w*.txt"))
-    values = weights.read_text().split(",")
+def test_a_corrupted_weight_in_the_project_is_caught_in_its_layer(
+    small: Network, under_softmax: tuple[Network, hls.Project]
+) -> None:
+    """A simulation reads its weights when it starts."""
+    weights = max((under_softmax[1].folder / "firmware" / "weights").glob("w*.txt"))
+    sound = weights.read_text()
+    values = sound.split(",")
     values[0] = str(-float(values[0]) + 0.25)
     weights.write_text(",".join(values))
-    hls.compile(project)
-    with pytest.raises(EquivalenceError, match="first in layer 'fc2'"):
-        equivalence.against_csim(small, project, jets(small, 500))
+    try:
+        with pytest.raises(EquivalenceError, match="first in layer 'fc2'"):
+            equivalence.against_csim(*under_softmax, jets(small, 500))
+    finally:
+        weights.write_text(sound)
 
 
+@pytest.mark.usefixtures("built_once")
 def test_verilog_of_another_network_is_stopped(small: Network, tmp_path: Path) -> None:
     design = rtl.write_verilog(
         rtl.solve(small), tmp_path / "rtl", name="tagger", levels_per_cycle=2, part=PART, clock_ns=5.0

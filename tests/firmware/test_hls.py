@@ -11,8 +11,9 @@ import torch
 from hepprune.errors import EquivalenceError, NetworkError, PrerequisiteError
 from hepprune.firmware import hls
 from hepprune.fixed import FixedPoint
-from hepprune.network import Argmax, BatchNorm, Dense, Input, Network, Softmax, exact_activations, exact_logits
+from hepprune.network import BatchNorm, Dense, Input, Network, exact_activations, exact_logits
 from tests.firmware.conftest import jets
+from tests.firmware.networks import together
 
 PART = "xcvu13p-flga2577-2-e"
 
@@ -23,9 +24,8 @@ def exported(network: Network, folder: Path, **changed: object) -> hls.Project:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["latency", "distributed_arithmetic"])
-def test_csim_computes_the_logits(small: Network, tmp_path: Path, strategy: str) -> None:
-    project = exported(small, tmp_path / "a folder (1)", strategy=strategy)
+def test_csim_computes_the_logits(small: Network, tmp_path: Path) -> None:
+    project = exported(small, tmp_path / "a folder (1)", strategy="distributed_arithmetic")
     hls.compile(project)
     inputs = jets(small, 10_000)
     assert np.array_equal(hls.predict(project, inputs), exact_logits(small, inputs))
@@ -35,25 +35,34 @@ def test_csim_computes_the_logits(small: Network, tmp_path: Path, strategy: str)
 
 
 @pytest.mark.slow
-def test_csim_computes_a_trigger_sized_network(trigger_sized: Network, tmp_path: Path) -> None:
-    project = exported(trigger_sized, tmp_path / "hls")
+def test_csim_computes_a_trigger_sized_network_and_a_small_one(
+    small: Network, trigger_sized: Network, tmp_path: Path
+) -> None:
+    both, inputs = together([small, trigger_sized]), [jets(each, 10_000) for each in (small, trigger_sized)]
+    project = exported(both, tmp_path / "hls", strategy="latency")
     hls.compile(project)
-    inputs = jets(trigger_sized, 10_000)
-    assert np.array_equal(hls.predict(project, inputs), exact_logits(trigger_sized, inputs))
+    logits = hls.predictions(project, inputs)
+    assert np.array_equal(logits["fc2_of_0"], exact_logits(small, inputs[0]))
+    assert np.array_equal(logits["fc4_of_1"], exact_logits(trigger_sized, inputs[1]))
+    first = [each[:100] for each in inputs]
+    want, got = exact_activations(both, first), hls.trace(project, first)
+    kernels = [f"{kind}{place}_of_1" for place in (1, 2, 3) for kind in ("fc", "relu")]
+    assert {name for name in want if name in got} == {"fc1_of_0", "relu1_of_0", "fc2_of_0", *kernels, "fc4_of_1"}
+    assert all(np.array_equal(want[name], got[name]) for name in got)
 
 
 @pytest.mark.slow
-def test_heads_name_the_class_of_the_largest_logit(small: Network, tmp_path: Path) -> None:
+@pytest.mark.xdist_group("equivalence")
+def test_heads_name_the_class_of_the_largest_logit(
+    small: Network, under_softmax: tuple[Network, hls.Project], under_argmax: tuple[Network, hls.Project]
+) -> None:
     inputs = jets(small, 2000)
     logits = exact_logits(small, inputs)
-    for head in (Softmax("softmax"), Argmax("argmax")):
-        project = exported(Network([*small, head]), tmp_path / head.name)
-        got = hls.predict(project, inputs)  # which compiles it, as of a build that was moved
+    soft, largest = (hls.predict(project, inputs) for _, project in (under_softmax, under_argmax))
+    for got in (soft, largest):
         assert (got.argmax(axis=1) == logits.argmax(axis=1)).mean() > 0.999
-        if isinstance(head, Softmax):
-            assert np.abs(got - torch.softmax(torch.tensor(logits), dim=1).numpy()).max() < 0.005
-        else:
-            assert np.array_equal(got, np.eye(3)[logits.argmax(axis=1)])
+    assert np.abs(soft - torch.softmax(torch.tensor(logits), dim=1).numpy()).max() < 0.005
+    assert np.array_equal(largest, np.eye(3)[logits.argmax(axis=1)])
 
 
 def test_a_project_is_ready_for_vitis_and_says_what_was_asked(small: Network, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def test_a_convolution_is_never_unrolled_in_parallel_and_may_take_every_factor()
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("built_once")
 @pytest.mark.parametrize(("name", "strategy"), [("rtl", "distributed_arithmetic"), ("hls", "resource")])
 def test_what_is_built_is_proved_and_another_networks_firmware_is_not(name: str, strategy: str, tmp_path: Path) -> None:
     route, features = ROUTES[name], np.random.default_rng(0).normal(size=(200, 4))

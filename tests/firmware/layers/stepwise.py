@@ -70,16 +70,16 @@ def cells(_io_type: str) -> Network:
     make, none = Maker(8), {"weight_type": None, "recurrent_weight_type": None, "bias_type": None, "result": None}
     untyped = {key: none[key] for key in ("weight_type", "bias_type", "result")}
     layers: list[Layer] = [
-        Input("features", (2, 4)),
-        make.recurrent("gru", "gru", 4, 3, return_sequences=True, **none),
-        make.recurrent("back", "gru", 3, 3, backwards=True, in_order=True, return_sequences=True, **none),
-        make.recurrent("lstm", "lstm", 3, 3, return_sequences=True, backwards=True, **none),
-        make.recurrent("simple", "simple", 3, 3, activation="relu", **none),
-        make.dense("logits", 3, 3, **untyped),
-        make.recurrent("before", "gru", 4, 2, reset_after=False, **none),
+        Input("features", (2, 3)),
+        make.recurrent("gru", "gru", 3, 2, return_sequences=True, **none),
+        make.recurrent("back", "gru", 2, 2, backwards=True, in_order=True, return_sequences=True, **none),
+        make.recurrent("lstm", "lstm", 2, 2, return_sequences=True, backwards=True, **none),
+        make.recurrent("simple", "simple", 2, 2, activation="relu", **none),
+        make.dense("logits", 2, 3, **untyped),
+        make.recurrent("before", "gru", 3, 2, reset_after=False, **none),
         make.dense("momentum", 2, 1, **untyped),
     ]
     sources = {after.name: before.name for before, after in itertools.pairwise(layers)} | {"before": "features"}
     network = Network(layers, sources, ["logits", "momentum"])
-    features = np.random.default_rng(5).normal(size=(300, 2, 4)) * 1.5
+    features = np.random.default_rng(5).normal(size=(300, 2, 3)) * 1.5
     return quantise(network, features, Precision(inputs=FEATURES, activation_bits=7))

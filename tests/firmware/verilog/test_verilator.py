@@ -23,13 +23,28 @@ def written(network: Network, folder: Path) -> rtl.Design:
     )
 
 
-@pytest.mark.parametrize("which", ["small", "trigger_sized"])
-def test_verilog_computes_the_logits(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    network: Network = request.getfixturevalue(which)
-    inputs = jets(network, 2000)
-    simulator = verilator.build(written(network, tmp_path / "a folder (1)"))
-    got = verilator.simulate(simulator, network.input.result(inputs))
-    assert np.array_equal(got, exact_logits(network, inputs))
+@pytest.fixture(scope="module")
+def design(small: Network, tmp_path_factory: pytest.TempPathFactory) -> rtl.Design:
+    return written(small, tmp_path_factory.mktemp("small") / "a folder (1)")
+
+
+def test_verilog_computes_the_logits_and_what_all_simulations_have_in_common_is_compiled_once(
+    small: Network, design: rtl.Design, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = jets(small, 2000)
+    got = verilator.simulate(verilator.build(design), small.input.result(inputs))
+    assert np.array_equal(got, exact_logits(small, inputs))
+    assert verilator._RUNTIME.keys() == {"verilated.o", "verilated_threads.o"}
+    monkeypatch.setitem(verilator._RUNTIME, "verilated.o", b"no object")
+    with pytest.raises(PrerequisiteError, match="the Verilator simulation does not build"):
+        verilator.build(design)
+
+
+def test_verilog_of_a_trigger_sized_network_computes_its_logits(trigger_sized: Network, tmp_path: Path) -> None:
+    inputs = jets(trigger_sized, 2000)
+    simulator = verilator.build(written(trigger_sized, tmp_path / "rtl"))
+    got = verilator.simulate(simulator, trigger_sized.input.result(inputs))
+    assert np.array_equal(got, exact_logits(trigger_sized, inputs))
 
 
 @pytest.mark.parametrize("moving", [(), (1,), (0,)], ids=["no logit moves", "the middle one", "the first one"])
@@ -61,17 +76,6 @@ def test_missing_programs_are_named(small: Network, tmp_path: Path, monkeypatch:
         verilator.build(design)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(PrerequisiteError, match="Verilator is missing"):
-        verilator.build(design)
-
-
-def test_what_all_simulations_have_in_common_is_compiled_once(
-    small: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    design = written(small, tmp_path / "rtl")
-    verilator.build(design)
-    assert verilator._RUNTIME.keys() == {"verilated.o", "verilated_threads.o"}
-    monkeypatch.setitem(verilator._RUNTIME, "verilated.o", b"no object")
-    with pytest.raises(PrerequisiteError, match="the Verilator simulation does not build"):
         verilator.build(design)
 
 

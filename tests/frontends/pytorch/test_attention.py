@@ -1,6 +1,7 @@
 """Shrunk attention of torch, written back as its own modules and as programs."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,13 @@ def made(name: str) -> nn.Module:
     return module
 
 
+@cache
+def known(name: str) -> tuple[nn.Module, Network]:
+    """Return a module and what is read of it once: torch takes long to export it, and both must stay as they are."""
+    module = made(name)
+    return module, read(module)
+
+
 def given(module: nn.Module, n_jets: int = 7) -> list[Tensor]:
     generator = torch.Generator().manual_seed(1)
     shapes = module.input_shape if isinstance(module.input_shape[0], tuple) else [module.input_shape]  # type: ignore[index,union-attr]
@@ -162,8 +170,8 @@ def same(found: Tensor, wanted: Tensor) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_keeps_zeros_where_a_head_was(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    module = made(name)
-    smaller = without_a_head(read(module))
+    module, network = known(name)
+    smaller = without_a_head(network.clone())
     assert all(len(layer.weight) == 4 for layer in weighted(smaller) if "in_proj" in layer.name)
     written, features = to_module(smaller, module), given(module)
     assert "which keeps zeros for what was removed" in caplog.text
@@ -177,8 +185,8 @@ def test_a_module_keeps_zeros_where_a_head_was(name: str, caplog: pytest.LogCapt
 @torch.no_grad()
 @pytest.mark.parametrize("name", MODULES)
 def test_a_program_loses_the_head(name: str, tmp_path: Path) -> None:
-    module, features = made(name), given(made(name))
-    smaller = without_a_head(read(module))
+    module, network = known(name)
+    features, smaller = given(module), without_a_head(network.clone())
     path = frontends.write(smaller, tmp_path / "smaller.pt2", like=module)
     program = torch.export.load(path)
     sizes = [tensor.shape for key, tensor in program.state_dict.items() if "in_proj_weight" in key or "q_proj" in key]
@@ -193,8 +201,8 @@ def test_a_program_loses_the_head(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", ["pt", "pt2"])
 @pytest.mark.parametrize("name", ["encoder", "norm first", "decoder"])
 def test_the_neurons_of_a_feed_forward_leave(name: str, ending: str, tmp_path: Path) -> None:
-    module, features = made(name), given(made(name))
-    smaller = without_neurons(read(module))
+    module, network = known(name)
+    features, smaller = given(module), without_neurons(network.clone())
     path = frontends.write(smaller, tmp_path / f"smaller.{ending}", like=module)
     wanted = smaller(features if len(features) > 1 else features[0])
     if ending == "pt2":
@@ -274,8 +282,8 @@ def without_some(network: Network, what: str) -> Network:
 @pytest.mark.parametrize("what", ["nothing", "first", "values"])
 @pytest.mark.parametrize("name", SIZED)
 def test_one_head_position_or_value_is_none_of_the_others(name: str, what: str) -> None:
-    module, features = made(name), given(made(name))
-    smaller = without_some(read(module), what)
+    module, network = known(name)
+    features, smaller = given(module), without_some(network.clone(), what)
     written = to_module(smaller, module)
     same(written(*features), smaller(features if len(features) > 1 else features[0]))
     if what == "nothing":
@@ -288,8 +296,8 @@ def test_one_head_position_or_value_is_none_of_the_others(name: str, what: str) 
 @pytest.mark.parametrize("what", ["nothing", "first", "values", "all"])
 @pytest.mark.parametrize("name", ["one head", "one position", "one key", "heads of one value"])
 def test_one_head_position_or_value_is_written_in_a_program(name: str, what: str, tmp_path: Path) -> None:
-    module, features = made(name), given(made(name))
-    smaller = without_some(read(module), what)
+    module, network = known(name)
+    features, smaller = given(module), without_some(network.clone(), what)
     program = torch.export.load(frontends.write(smaller, tmp_path / "smaller.pt2", like=module)).module()
     same(program(*features), smaller(features if len(features) > 1 else features[0]))
 

@@ -25,6 +25,7 @@ from hepprune.hardware import cost, targets
 from hepprune.network import Conv, Dense, Network, storage
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints, Minifloat
+from tests.firmware.networks import together
 from tests.networks import weighted
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
@@ -154,14 +155,14 @@ def test_hls4ml_has_no_table_for_each_value(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dense", "convolutional"])
-def test_quantisers_of_single_values_are_hls4mls_own(name: str, tmp_path: Path) -> None:
-    network = with_ports(name)
+def test_quantisers_of_single_values_are_hls4mls_own(tmp_path: Path) -> None:
+    both = together(with_ports(name) for name in ("dense", "convolutional"))
     options = {"part": "xcvu13p-flga2577-2-e", "clock_ns": 5.0, "clock_uncertainty": 0.27}
-    project = hls.export(network, tmp_path / "hls", **options)
+    project = hls.export(both, tmp_path / "hls", **options)
     hls.compile(project)
-    features = np.random.default_rng(0).normal(0, 3, (2_000, *network.inputs[0].features_shape)).astype(np.float32)
-    assert equivalence.against_csim(network, project, features).mismatches == 0
+    rng = np.random.default_rng(0)
+    features = [rng.normal(0, 3, (2_000, *each.features_shape)).astype(np.float32) for each in both.inputs]
+    assert equivalence.against_csim(both, project, features).mismatches == 0
 
 
 def test_floats_that_the_file_has_no_place_for_are_refused(tmp_path: Path) -> None:
