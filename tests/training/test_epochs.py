@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.task import Regression
-from hepprune.training import epochs
+from hepprune.training import Fit, epochs, fit
 from hepprune.training.chains import Chain, Placed
 from hepprune.training.epochs import Epochs, Read
 from hepprune.training.optimiser import AdamW, Rate, one_cycle
@@ -108,6 +109,23 @@ def test_what_is_put_out_for_other_jets_is_that_of_the_network(kind: FixedPoint 
     (after,) = own.raw(network, judged)
     assert torch.equal(after, network.raw(judged.x)[0])
     assert not torch.equal(after, before[0])
+
+
+@needs_compiler
+@pytest.mark.parametrize(("n_steps", "compiled"), [(epochs.LEAST - 1, False), (epochs.LEAST, True)])
+def test_a_training_is_compiled_from_so_many_steps_on(
+    n_steps: int, monkeypatch: pytest.MonkeyPatch, *, compiled: bool
+) -> None:
+    taken, one = [], Epochs.__call__
+
+    def counted(*given: Any) -> torch.Tensor:
+        taken.append(given)
+        return one(*given)
+
+    monkeypatch.setattr(Epochs, "__call__", counted)
+    sample = jets(taught=False)
+    fit(drawn(OWN), sample, sample, settings=Fit(epochs=n_steps, batch_size=150), seed=1)
+    assert len(taken) == (n_steps if compiled else 0)
 
 
 @needs_compiler
