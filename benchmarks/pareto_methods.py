@@ -68,13 +68,15 @@ def by_hepprune(job: Job) -> Iterator[Network]:
         seed=job.recipe.seed,
         teacher=tagger,
     )
+    own = max(TIMED, int(job.seconds / 4))  # an epoch of a long training takes less: digits are chosen in fewer of them
+    timed = [replace(problem, settings=_allocating(n)) for n in (TIMED, own, 2 * own)]
+    _, short, long = _seconds(*(partial(front.descend, tagger, each, [LUT]) for each in timed))
+    each = (long - short) / own
+    beside = max(0.0, short - own * each)  # what a rung takes, however many its epochs
     rungs = front.ladder(problem.budget, MOST)
-    timed = [replace(problem, settings=_allocating(n)) for n in (TIMED, 2 * TIMED)]
-    short, long = _seconds(*(partial(front.descend, tagger, each, [LUT]) for each in timed))
-    each = (long - short) / TIMED
-    beside = max(0.0, short - TIMED * each) * len(rungs)  # what a rung takes, however many its epochs
-    whole = replace(problem, settings=_allocating(job.epochs(each, beside=beside)))
-    for kept in front.descend(tagger, whole, rungs):
+    rungs = front.ladder(problem.budget, MOST, epochs=job.epochs(each, beside=beside * len(rungs)))
+    epochs = job.epochs(each, beside=beside * len(rungs))
+    for kept in front.descend(tagger, replace(problem, settings=_allocating(epochs)), rungs):
         yield kept.network
 
 
@@ -83,8 +85,7 @@ def _allocating(epochs: int) -> Settings:
 
 
 def _seconds(*works: Callable[[], object]) -> list[float]:
-    """Return the seconds of processor time of each work; the first is done before, too, as it compiles something."""
-    works[0]()
+    """Return the seconds of processor time of each work; the first compiles something, too."""
     at = [time.process_time()]
     for work in works:
         work()
@@ -95,7 +96,7 @@ def _seconds(*works: Callable[[], object]) -> list[float]:
 def by_magnitude(job: Job, *, bits: int) -> Iterator[Network]:
     """Yield what global magnitude pruning leaves of a tagger of so many bits, cut by cut, each fine-tuned."""
     network = dense(job, job.recipe.model.hidden, bits=bits, epochs=BASELINE)
-    each = _seconds(lambda: trained(network, job, epochs=TIMED))[0] / TIMED
+    each = _seconds(*[lambda: trained(network, job, epochs=TIMED)] * 2)[1] / TIMED
     epochs = max(1, job.epochs(each) // len(CUTS))
     for cut in CUTS:
         try:
@@ -108,7 +109,7 @@ def by_magnitude(job: Job, *, bits: int) -> Iterator[Network]:
 
 def by_size(job: Job) -> Iterator[Network]:
     """Yield small dense networks of 6 bits, each trained for its share of the time."""
-    each = _seconds(lambda: dense(job, SIZES[0], bits=6, epochs=(TIMED, TIMED)))[0] / (2 * TIMED)
+    each = _seconds(*[lambda: dense(job, SIZES[0], bits=6, epochs=(TIMED, TIMED))] * 2)[1] / (2 * TIMED)
     epochs = max(3, job.epochs(each) // len(SIZES))
     for hidden in SIZES:
         yield dense(job, hidden, bits=6, epochs=(epochs // 3, epochs - epochs // 3))

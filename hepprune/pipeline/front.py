@@ -89,7 +89,8 @@ def _descend(context: Context, baseline: Network, pruned: Network, jets: Samples
         seed=recipe.seed,
         teacher=baseline,
     )
-    rungs = fronts.ladder(budget, price(pruned).resources.lut or 0.0)
+    given = fronts.training(problem.settings).epochs
+    rungs = fronts.ladder(budget, price(pruned).resources.lut or 0.0, epochs=given)
     epochs = len(rungs) * fronts.share(problem.settings, len(rungs)).epochs
 
     def tell(rung: Rung) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from hepprune import metrics
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Estimate
@@ -26,7 +28,8 @@ from hepprune.store import Store
 from hepprune.training import Fit
 
 _OCTAVES = (2, -3)  # of the budget's LUT, the largest first
-_PER_OCTAVE = 2
+_PER_OCTAVE = (2, 6)  # rungs, at least and at most
+_AMPLE = 250  # epochs of a rung, beyond which they are better spent on rungs between those there are
 _LEAST = 3  # epochs of a rung
 
 
@@ -47,21 +50,28 @@ class Kept:
     rung: Rung
 
 
-def ladder(budget: Budget, most: float) -> tuple[float, ...]:
+def ladder(budget: Budget, most: float, *, epochs: int = 0) -> tuple[float, ...]:
     """Return the LUT of each rung, falling, from four times those of a budget to an eighth, half an octave apart.
 
-    What is more than `most`, that of the whole network, is left out.
+    They are closer, down to a sixth of an octave, where there are epochs for more rungs than that. What is more than
+    `most`, that of the whole network, is left out.
     """
     lut = budget.limits().get("lut", most)
     first, last = _OCTAVES
-    steps = range(first * _PER_OCTAVE, last * _PER_OCTAVE - 1, -1)
-    limits = dict.fromkeys(lut * 2.0 ** (step / _PER_OCTAVE) for step in steps)  # all the same where the budget is none
+    each = int(np.clip(epochs // ((first - last) * _AMPLE), *_PER_OCTAVE))
+    steps = range(first * each, last * each - 1, -1)
+    limits = dict.fromkeys(lut * 2.0 ** (step / each) for step in steps)  # all the same where the budget is none
     return tuple(limit for limit in limits if limit <= most) or (most,)
 
 
+def training(settings: Settings) -> Fit:
+    """Return the training of a whole descent, that of an allocation."""
+    return settings.allocate or settings.settle
+
+
 def share(settings: Settings, n_rungs: int) -> Fit:
-    """Return the training of one rung: an equal part of an allocation's epochs, and no fewer than `_LEAST`."""
-    whole = settings.allocate or settings.settle
+    """Return the training of one rung: an equal part of the epochs of all, and no fewer than `_LEAST`."""
+    whole = training(settings)
     return replace(whole, epochs=max(whole.epochs // n_rungs, _LEAST))
 
 
