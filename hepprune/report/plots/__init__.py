@@ -59,7 +59,7 @@ def save(figure: Any, path: Path) -> list[Path]:
         font = {"fontsize": 13, "fontweight": "bold", "fontstyle": "italic"}
         figure.axes[0].set_title(label, loc="left", parse_math=False, **font)
     paths = [path.with_suffix(suffix) for suffix in _FORMATS]
-    figure.draw_without_rendering()  # lays out, once for all formats
+    figure.get_layout_engine().execute(figure)  # once for all formats
     figure.set_layout_engine(None)  # as "none", which would lay out each format once more, to no end
     for target in paths:
         with replacing(target) as temporary:
