@@ -191,11 +191,10 @@ def simulation(build: Path, described: dict[str, Any], tmp_path_factory: pytest.
     sources, made = build / described["verilog"] / "src", tmp_path_factory.mktemp("sim")
     files = [*sorted(sources.glob(f"{described['top']}*.v")), *sorted((sources / "static").glob("*.v"))]
     files = [file for file in files if not file.stem.endswith("_wrapper")]
-    environment = verilator._environment()
-    flags = [*environment.pop("VERILATOR_FLAGS").split(), "-CFLAGS", "-std=gnu++20"]
+    flags = [each for setting in verilator._SETTINGS for each in ("-MAKEFLAGS", setting)] + ["-CFLAGS", "-std=gnu++20"]
     command = ["verilator", *flags, "--binary", "--timing", "-Wno-lint", "--Mdir", made, "-j", "1"]
     command += ["--top-module", "testbench", build / "patterns/testbench.v", *files]
-    subprocess.run(command, check=True, capture_output=True, env=os.environ | environment)
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | verilator._environment())
     return made / "Vtestbench"
 
 
