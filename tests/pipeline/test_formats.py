@@ -141,7 +141,7 @@ def test_a_model_of_constituents_comes_back_smaller_and_proved(folder: Path, fra
             "n_constituents": N_CONSTITUENTS[kind],
             "classes": [*"abc"],
         },
-        "model": {"file": file.name, "bits": {"weights": 5, "activations": 6}, "training": {"epochs": 6}},
+        "model": {"file": file.name, "bits": {"weights": 5, "activations": 4}, "training": {"epochs": 6}},
     }
     (folder / f"{file.stem}.yaml").write_text(yaml.safe_dump(content | SHORT))
     build = folder / f"build_{file.stem}"
