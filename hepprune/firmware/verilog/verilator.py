@@ -8,6 +8,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,15 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, PrerequisiteError
-from hepprune.files import replacing
+from hepprune.files import content_hash, replacing
 from hepprune.firmware import texts
 from hepprune.firmware.programs import loaded, require, run
 from hepprune.firmware.rtl import Design
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
 
-# Verilator's own objects, the same for every design, by name: they take g++ twice as long as a small design does.
-_RUNTIME: dict[str, bytes] = {}
 _FLAGS = ("-std=c++17", "-fPIC")
 _LINKED = ("-O0", "-pthread", "-shared", "-Wl,--no-undefined")
 # The package's makefiles carry settings of the machine it was built on; these belong to this one.
@@ -76,20 +75,36 @@ def _compile(folder: Path, top: str, library: str, environment: Mapping[str, str
     told = partial(run, folder=folder, environment=environment, what="the Verilator simulation")
     read = ("-I../src", "-I../src/static", f"{top}.v")
     told(["verilator", "--cc", *read, "--prefix", f"V{top}", "-CFLAGS", " ".join(_FLAGS)])
-    objects = folder / "obj_dir"
-    for name, compiled in tuple(_RUNTIME.items()):
-        (objects / name).write_bytes(compiled)
-        os.utime(objects / name, (_LATE_S, _LATE_S))
+    objects, kept = folder / "obj_dir", _kept(Path(environment["VERILATOR_ROOT"]))
+    for each in kept.glob("verilated*.o"):
+        os.utime(shutil.copy(each, objects), (_LATE_S, _LATE_S))
     # what fits into one source is compiled with the harness, which reads the same headers
     is_one = "VM_PARALLEL_BUILDS = 0" in (objects / f"V{top}_classes.mk").read_text()
     goals = (f"V{top}__ALL.cpp", "libverilated.a") if is_one else ()
     told(["make", "-C", "obj_dir", "-f", f"V{top}.mk", "-j", str(os.cpu_count() or 1), *_SETTINGS, *goals])
-    _RUNTIME.update({each.name: each.read_bytes() for each in objects.glob("verilated*.o")})
+    _keep(objects, kept)
     model = ("-include", f"obj_dir/V{top}__ALL.cpp") if is_one else ()
     libraries = () if is_one else (f"obj_dir/libV{top}.a",)
     headers = ("-Iobj_dir", f"-I{environment['VERILATOR_ROOT']}/include")
     sources = (*model, f"{top}_binder.cc", *libraries, "obj_dir/libverilated.a")
     told(["g++", *_FLAGS, *_LINKED, *headers, *sources, "-o", library])
+
+
+def _kept(root: Path) -> Path:
+    """Return the folder of Verilator's own objects, the same for every design, beside it: they take seconds of g++."""
+    compiler = Path(require("g++", what="the Verilator simulation")).resolve()
+    return root / "__pycache__" / f"hepprune-{content_hash(_FLAGS, _SETTINGS, str(compiler), compiler.stat().st_mtime)}"
+
+
+def _keep(objects: Path, kept: Path) -> None:
+    """Keep what was compiled; where nothing can be written, each build compiles it."""
+    for each in objects.glob("verilated*.o"):
+        if not (kept / each.name).exists():
+            with (
+                suppress(OSError),
+                replacing(kept / each.name) as new,
+            ):  # where nothing can be written, each build does it
+                shutil.copy(each, new)
 
 
 def simulate(simulator: Simulator, inputs: NDArray[Any]) -> NDArray[np.float64]:

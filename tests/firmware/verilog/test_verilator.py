@@ -29,13 +29,14 @@ def design(small: Network, tmp_path_factory: pytest.TempPathFactory) -> rtl.Desi
 
 
 def test_verilog_computes_the_logits_and_what_all_simulations_have_in_common_is_compiled_once(
-    small: Network, design: rtl.Design, monkeypatch: pytest.MonkeyPatch
+    small: Network, design: rtl.Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(verilator, "_kept", lambda _: tmp_path / "kept")
     inputs = jets(small, 2000)
     got = verilator.simulate(verilator.build(design), small.input.result(inputs))
     assert np.array_equal(got, exact_logits(small, inputs))
-    assert verilator._RUNTIME.keys() == {"verilated.o", "verilated_threads.o"}
-    monkeypatch.setitem(verilator._RUNTIME, "verilated.o", b"no object")
+    assert {each.name for each in (tmp_path / "kept").iterdir()} == {"verilated.o", "verilated_threads.o"}
+    (tmp_path / "kept" / "verilated.o").write_bytes(b"no object")
     with pytest.raises(PrerequisiteError, match="the Verilator simulation does not build"):
         verilator.build(design)
 
