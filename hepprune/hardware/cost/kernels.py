@@ -1,8 +1,7 @@
 """What hardware sees of a kernel: which products are left, how they are built, and how deep their sums are."""
 
 import math
-import operator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -36,7 +35,12 @@ class Products:
 
     def __add__(self, other: "Products") -> "Products":
         """Return the counts of both."""
-        return Products(*map(operator.add, astuple(self), astuple(other)))
+        return Products(
+            self.n + other.n,
+            self.n_digits + other.n_digits,
+            self.distinct + other.distinct,
+            self.additions + other.additions,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

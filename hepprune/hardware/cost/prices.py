@@ -7,6 +7,7 @@ the median exactly; `docs/cost.md` holds all errors.
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 from hepprune.hardware.cost import features, timing, trees
 from hepprune.hardware.cost.constants import UNMEASURED, Constants, shipped
@@ -41,15 +42,24 @@ NOTHING = Resources.logic()
 def price(operation: Operation, *, clock: Clock, constants: Constants | None = None) -> LayerEstimate:
     """Return the price of one operation at a clock.
 
-    `constants` None takes those shipped.
+    `constants` None takes those shipped; a search prices the same layer again and again, and such a price is kept.
     """
+    return _priced(operation, clock, constants) if constants else _by_shipped(operation, clock)
+
+
+@lru_cache(maxsize=4096)
+def _by_shipped(operation: Operation, clock: Clock) -> LayerEstimate:
+    return _priced(operation, clock, shipped())
+
+
+def _priced(operation: Operation, clock: Clock, constants: Constants) -> LayerEstimate:
     if operation.kind == "wiring":
         return LayerEstimate(layer=operation.name, resources=NOTHING, depth=0)
     if operation.kind == "input":  # the port is held once
         held = 0.0 if operation.streams else float(operation.n_in * operation.in_width)
         return LayerEstimate(layer=operation.name, resources=Resources.logic(ff=held), depth=0, kind="input")
-    found, (depth, interval) = _resources(operation, clock, constants or shipped())
-    doubt = _uncertainty(operation, found, clock=clock, constants=constants or shipped())
+    found, (depth, interval) = _resources(operation, clock, constants)
+    doubt = _uncertainty(operation, found, clock=clock, constants=constants)
     return LayerEstimate(
         layer=operation.name,
         resources=found,
