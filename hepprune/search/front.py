@@ -29,7 +29,7 @@ from hepprune.training import Fit
 
 _OCTAVES = (2, -3)  # of the budget's LUT, the largest first
 _PER_OCTAVE = (2, 6)  # rungs, at least and at most
-_AMPLE = 250  # epochs of a rung, beyond which they are better spent on rungs between those there are
+_AMPLE = 400  # epochs of a rung, beyond which they are better spent on rungs between those there are
 _LEAST = 3  # epochs of a rung
 
 
