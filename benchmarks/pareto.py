@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from pareto_methods import METHODS, PRICE, Job
+from sklearn.isotonic import IsotonicRegression
 
 from hepprune import metrics, recipe
 from hepprune.errors import HeppruneError
@@ -144,9 +145,16 @@ def _cell(runs: Sequence[Run], mark: float) -> str:
 
 
 def against(runs: Sequence[Run]) -> Iterator[str]:
-    """Yield, as Markdown, the LUT of hepprune's network over that of each of HGQ2's whose accuracy it reaches."""
-    yield "| hepprune [s] | HGQ2 [s] | networks of HGQ2 | reached | LUT: median ratio | at most 0.7 | no more levels |"
-    yield "|---" * 7 + "|"
+    """Yield, as Markdown, the LUT of hepprune's network over that of each of HGQ2's whose accuracy it reaches.
+
+    Beside it stands what the front as a whole needs for that accuracy: of the smallest of many networks that are as
+    accurate, one is so by luck.
+    """
+    yield (
+        "| hepprune [s] | HGQ2 [s] | networks of HGQ2 | reached | LUT: median ratio | along the front | at most 0.7 |"
+        " no more levels |"
+    )
+    yield "|---" * 8 + "|"
     by = {(run["method"], run["seconds"], run["seed"]): run for run in runs}
     budgets = sorted({run["seconds"] for run in runs})
     for ours in budgets:
@@ -163,10 +171,22 @@ def _compared(pairs: Sequence[tuple[Run, Run]]) -> str:
     ratios = np.array([own["lut"] / row["lut"] for own, row in found])
     flat = [own["levels"] <= row["levels"] for own, row in found]
     if not len(ratios):
-        return f"{len(points)} | 0 | | |"
-    return (
-        f"{len(points)} | {len(found)} | {np.median(ratios):.2f} | {np.mean(ratios <= 0.7):.0%} | {np.mean(flat):.0%}"
-    )
+        return f"{len(points)} | 0 | | | |"
+    along = [lut / row["lut"] for own, row in points if (lut := needed(own, row["test"]["accuracy"][0])) is not None]
+    medians = f"{np.median(ratios):.2f} | {np.median(along) if along else np.nan:.2f}"
+    return f"{len(points)} | {len(found)} | {medians} | {np.mean(ratios <= 0.7):.0%} | {np.mean(flat):.0%}"
+
+
+def needed(run: Run, accuracy: float) -> float | None:
+    """Return the LUT at which a front that never falls, fitted to a run's accuracies, has an accuracy; None beyond."""
+    rows = sorted(run["networks"], key=lambda row: row["lut"])
+    octaves, reached = np.log2([row["lut"] for row in rows]), [row["test"]["accuracy"][0] for row in rows]
+    heights = IsotonicRegression().fit_transform(octaves, reached)
+    if accuracy > heights[-1]:
+        return None
+    above = int(np.argmax(heights >= accuracy))
+    below = max(above - 1, 0)
+    return float(2 ** np.interp(accuracy, heights[[below, above]], octaves[[below, above]]))
 
 
 def _reaching(run: Run, row: Run) -> list[Run]:
