@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
-from scipy.stats import rankdata
 
 from hepprune.errors import DataError
 from hepprune.metrics import arguments
@@ -58,6 +57,8 @@ def binary_auc(scores: Floats, positive: NDArray[np.bool_], weight: Floats | Non
     """Score the probability that a jet of the class scores above one of the others; ties count half."""
     if weight is not None:
         return _weighted_auc(scores, positive, shares(weight, len(scores)))
+    from scipy.stats import rankdata  # takes half a second to import
+
     n, n_positive = len(scores), int(positive.sum())
     ranks = rankdata(scores)
     beaten = np.empty(n)  # the fraction of the other class that lies on the right side of each jet

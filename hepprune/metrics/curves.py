@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import beta, norm
+from scipy.special import ndtr
 
 from hepprune.errors import DataError
 from hepprune.metrics.regression import quantile
@@ -14,7 +14,7 @@ from hepprune.metrics.score import Floats, Score, among, mean, shares, transform
 from hepprune.metrics.thresholds import Booleans, effective
 from hepprune.metrics.working_points import ORBIT_KHZ
 
-ONE_SIGMA = 2 * float(norm.cdf(1)) - 1  # the confidence of one standard deviation, 68.3 %
+ONE_SIGMA = 2 * float(ndtr(1)) - 1  # the confidence of one standard deviation, 68.3 %
 _NOTHING = Score(float("nan"), np.zeros(0))  # of a bin without jets
 
 
@@ -41,6 +41,8 @@ def clopper_pearson(passed: Floats, total: Floats, confidence: float = ONE_SIGMA
 
     Numbers of weighted jets need not be whole.
     """
+    from scipy.stats import beta  # takes half a second to import
+
     tail, failed = (1 - confidence) / 2, np.asarray(total) - passed
     low = np.where(passed > 0, beta.ppf(tail, np.maximum(passed, 1e-300), failed + 1), 0.0)
     high = np.where(failed > 0, beta.ppf(1 - tail, np.asarray(passed) + 1, np.maximum(failed, 1e-300)), 1.0)

@@ -13,8 +13,6 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Places = tuple[int | None, ...]
 
@@ -92,6 +90,9 @@ def _operands(op: Any) -> tuple[int, ...]:
 
 def _connected(graph: Any, inner: Sequence[int], *, across: tuple[int, ...]) -> list[list[int]]:
     """Return operations in parts that have no value in common but those of kinds `across`."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     reads = [(place, operand) for place in inner for operand in _operands(graph.ops[place])]
     joined = [pair for pair in reads if graph.ops[pair[1]].opcode not in across]
     rows, columns = np.array(joined, np.int64).reshape(-1, 2).T
