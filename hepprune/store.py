@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from hepprune import __version__, stored
-from hepprune.files import content_hash
+from hepprune.files import content_hash, write_text
 from hepprune.network import Network, load, save
 
 T = TypeVar("T")
@@ -74,14 +74,14 @@ class Journal:
         self.path = path
         self._known: dict[str, Any] = {}
         if path is not None and path.is_file():
-            whole = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            whole = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
             for line in whole:
-                with suppress(ValueError):
+                with suppress(ValueError, TypeError):
                     key, value = json.loads(line)
                     if line.endswith("\n"):
                         self._known[key] = value
             if whole and not whole[-1].endswith("\n"):
-                path.write_text("".join(whole[:-1]), encoding="utf-8")
+                write_text(path, "".join(whole[:-1]))
 
     def __len__(self) -> int:
         """Return how many values are known."""

@@ -95,6 +95,13 @@ def test_a_torn_line_is_made_again(tmp_path: Path) -> None:
         assert path.read_bytes() == whole
 
 
+def test_a_line_of_something_else_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    Journal(path).remember("a", lambda: 1)
+    path.write_bytes(b"5\n\xff\xfe\n" + path.read_bytes())
+    assert Journal(path).remember("a", lambda: pytest.fail("made again")) == 1
+
+
 def test_without_a_path_a_journal_remembers_only_for_itself() -> None:
     journal = Journal()
     assert journal.remember("a", lambda: 1) == journal.remember("a", lambda: 2) == 1

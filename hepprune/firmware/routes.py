@@ -75,7 +75,7 @@ class Rtl:
             solution, part, clock_ns = rtl.solve(network), target.part_name, target.period_ns
             return rtl.write_verilog(solution, folder, name=top, levels_per_cycle=levels, part=part, clock_ns=clock_ns)
 
-        key = [identity(network), top, target.name, levels, target.period_ns]
+        key = [identity(network), top, target.name, target.part_name, levels, target.period_ns]
         design = keep(rtl.Design, folder, key, write)
         return replace(built, solution=design.solved, design=design)
 
@@ -117,7 +117,7 @@ class Hls:
                 network, folder, part=part, clock_ns=period, clock_uncertainty=uncertainty, strategy=strategy, name=name
             )
 
-        key = [identity(network), order.name, target.name, target.period_ns, strategy]
+        key = [identity(network), order.name, target.name, part, period, uncertainty, strategy]
         return replace(built, project=keep(hls.Project, folder, key, write))
 
     def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:

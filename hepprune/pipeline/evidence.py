@@ -6,6 +6,7 @@ straight line through the figures of the designs measured so far leads. A metric
 still over budget has lost more of it than may be lost by as many standard deviations.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +18,15 @@ from numpy.typing import NDArray
 from hepprune import metrics, training
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.calibration import DESIGN_WIDTH, Calibration, Correction, Pair
-from hepprune.hardware.resources import Budget, Estimate, Resources
+from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
 from hepprune.network import Layer, Network, Recurrent
 from hepprune.network.layers.recurrent import GATES
 from hepprune.pruning.structure import surgery
 from hepprune.pruning.structure.coupling.units import follow, read_by_constants
 from hepprune.sample import Sample
 from hepprune.scores import Difference, amount, form, label, scale
+
+log = logging.getLogger(__name__)
 
 SIGMAS = 3.0
 
@@ -174,6 +177,13 @@ def check_losses(network: Network, tagger: Network, validation: Sample, *, allow
                 f"lost, and the measured design, still over budget, has lost {_lost(name, lost)}; the state is kept, "
                 "allow more"
             )
+
+
+def check_clock(measured: Measurement | None) -> None:
+    """Warn where a design has its latency in ns only at a clock that it does not reach."""
+    if measured is not None and measured.clock_met is False:
+        told = (measured.tool, measured.stage, measured.clock_ns)
+        log.warning("%s (%s) says that the design misses its clock of %g ns, by which its latency is told", *told)
 
 
 def check_kept(differences: Mapping[str, Difference], allowed: Mapping[str, float], *, met: bool) -> None:

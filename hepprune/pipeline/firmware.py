@@ -108,13 +108,19 @@ def awaited(context: Context, built: Built) -> MeasurementAwaitedError:
 
 
 def design_key(network: Network, target: Target, strategy: str, tool: synthesis.Tool) -> str:
-    """Return the key in a ledger of a network built for a target by a strategy and measured by a tool."""
+    """Return the key in a ledger of a network built for a target by a strategy and measured by a tool.
+
+    What HLS schedules follows the clock uncertainty, which only targets that name one have in their keys.
+    """
+    named = f"{tool.name} {tool.version()}"
+    if target.clock_uncertainty is not None and (tool.needs_hls or strategy != "distributed_arithmetic"):
+        named += f", clock uncertainty {target.clock_uncertainty:g}"
     return ledger.design_key(
         identity(network),
         strategy=strategy,
         part=target.part_name,
         clock_ns=target.period_ns,
-        tool=f"{tool.name} {tool.version()}",
+        tool=named,
         pipelining=target.levels_per_cycle,
     )
 

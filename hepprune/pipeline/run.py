@@ -78,6 +78,7 @@ def _run(context: Context) -> Summary:
     summaries.write(summary, build / "summary.json")
     searches.write([turn.stages for turn in turns], build / searches.FILE)
     lost, met = summary.compressed_minus_baseline.scores, turns[-1].met is True
+    evidence.check_clock(compressed.measurement)
     evidence.check_kept(lost, recipe.max_losses, met=met)
     if compressed.measurement is None:
         raise firmware.awaited(context, compressed)

@@ -29,7 +29,7 @@ from hepprune.training import Fit
 
 _OCTAVES = (2, -3)  # of the budget's LUT, the largest first
 _PER_OCTAVE = (2, 6)  # rungs, at least and at most
-_AMPLE = 400  # epochs of a rung, beyond which they are better spent on rungs between those there are
+_AMPLE = 400  # epochs of a rung; more are better spent on rungs between those there are
 _LEAST = 3  # epochs of a rung
 
 
@@ -53,12 +53,12 @@ class Kept:
 def ladder(budget: Budget, most: float, *, epochs: int = 0) -> tuple[float, ...]:
     """Return the LUT of each rung, falling, from four times those of a budget to an eighth, half an octave apart.
 
-    They are closer, down to a sixth of an octave, where there are epochs for more rungs than that. What is more than
+    They are closer, down to a sixth of an octave, where each still has `_AMPLE` of the epochs. What is more than
     `most`, that of the whole network, is left out.
     """
     lut = budget.limits().get("lut", most)
     first, last = _OCTAVES
-    each = int(np.clip(epochs // ((first - last) * _AMPLE), *_PER_OCTAVE))
+    each = int(np.clip((epochs // _AMPLE - 1) // (first - last), *_PER_OCTAVE))
     steps = range(first * each, last * each - 1, -1)
     limits = dict.fromkeys(lut * 2.0 ** (step / each) for step in steps)  # all the same where the budget is none
     return tuple(limit for limit in limits if limit <= most) or (most,)

@@ -27,6 +27,11 @@ MAX_TOTAL_BYTES = 2**32  # of all that an archive says it holds
 MAX_TEXT_BYTES = 2**29  # of all texts together
 _WANTED = re.compile(r"(?i)\.(xml|rpt|ndjson|json|log|txt|out)$|^(project\.tcl|hls4ml_config\.yml|parameters\.h)$")
 _ARCHIVE = re.compile(r"(?i)\.(zip|tgz|tar|tar\.(gz|bz2|xz))$")
+_BEFORE_A_MEMBER = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+_LONGEST_NAMES = 2**16  # bytes
 _SKIPPED = {"weights", "tb_data", "nnet_utils", "ap_types", ".autopilot", ".git", "csim", "verilog", "vhdl", "systemc"}
 _HOSTILE = re.compile(r"^$|[\x00-\x1f\\]|^/|^[A-Za-z]:|(^|/)\.\.(/|$)")
 _BROKEN = (
@@ -146,10 +151,24 @@ def _archive(path: Path, content: bytes | None = None) -> Iterator[_Member] | No
     if zipfile.is_zipfile(source()):
         return _zip(path, zipfile.ZipFile(source()))
     try:
-        is_tar = tarfile.is_tarfile(source())
+        return _tar(path, tarfile.open(**{"name" if content is None else "fileobj": source()}, tarinfo=_TarInfo))
     except _BROKEN:
         return None
-    return _tar(path, tarfile.open(**{"name" if content is None else "fileobj": source()})) if is_tar else None
+
+
+class _TarInfo(tarfile.TarInfo):
+    """A header of a tar: those before a member, and maps of sparse files, would be read whole, however large."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _BEFORE_A_MEMBER and not 0 <= self.size <= _LONGEST_NAMES:
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes")
+        found: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return found
+
+    def _proc_sparse(self, *_: Any) -> tarfile.TarInfo:
+        raise tarfile.ReadError("a sparse file")
+
+    _proc_gnusparse_10 = _proc_sparse
 
 
 def _looked_into(members: Iterator[_Member]) -> Iterator[_Member]:

@@ -1,5 +1,6 @@
 """Synthesis on another machine, today or tomorrow: what to take there, and what to bring back."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -38,9 +39,9 @@ def check(measured: Measurement, key: str) -> Measurement:
 
 def awaited(key: str, stage: str, build: Path, folders: Sequence[Path]) -> MeasurementAwaitedError:
     """Return the error that says what to synthesise elsewhere, and how the run goes on with what came of it."""
-    places = " or ".join(f"'{folder}'" for folder in folders)
+    places, book = " or ".join(f"'{folder}'" for folder in folders), shlex.quote(str(build / "ledger.sqlite"))
     return MeasurementAwaitedError(
         f"the design {key} waits for its measurement at stage {stage}: synthesise {places} on the other machine, there "
         f"with `hepprune synth FOLDER` or with your own scripts, bring the folder or its reports back, run "
-        f"`hepprune ingest FOLDER --ledger {build / 'ledger.sqlite'} --design {key}`, and then this command again"
+        f"`hepprune ingest FOLDER --ledger {book} --design {key}`, and then this command again"
     )

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -80,5 +80,6 @@ def _cache_locked() -> Iterator[None]:
             "set YOWASP_CACHE_DIR to a folder that can"
         ) from problem
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):  # some file systems of networks have no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield

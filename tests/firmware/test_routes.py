@@ -99,6 +99,21 @@ def test_what_is_built_is_proved_and_another_networks_firmware_is_not(name: str,
         route.prove(Built(network=SOUND), features)
 
 
+@pytest.mark.parametrize(("name", "strategy"), [("rtl", "distributed_arithmetic"), ("hls", "latency")])
+def test_what_was_written_for_another_part_is_written_again(name: str, strategy: str, tmp_path: Path) -> None:
+    keys = []
+
+    def noted(kind: type[T], folder: Path, key: list[Any], write: Callable[[], T]) -> T:
+        keys.append(key)
+        return afresh(kind, folder, key, write)
+
+    known = order(strategy)
+    others = [replace(known.target, part="xcvu9p-flgb2104-2-e"), replace(known.target, clock_uncertainty=0.3)]
+    for target in (known.target, *others[: 1 if name == "rtl" else 2]):
+        ROUTES[name].build(Built(network=SOUND), tmp_path / "built", replace(known, target=target), keep=noted)
+    assert all(key != keys[0] for key in keys[1:])
+
+
 def test_what_becomes_too_wide_is_known_before_a_matrix_is_solved() -> None:
     layers = [dense("a", 4, 4, result=FixedPoint(24, 6)), Activation("t", "gelu", result=KIND)]
     layers[0].bias.data[:] = 2.0**-18

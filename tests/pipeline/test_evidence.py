@@ -240,3 +240,18 @@ def test_a_design_that_has_lost_too_much_is_refused_and_said_to_fit_only_if_it_d
     said = r"cross entropy binds: 0\.0200 may be lost and 0\.0300 \+- 0\.0020 are"
     with pytest.raises(BudgetMissedError, match=f"{begun}, but {said}"):
         evidence.check_kept(found, {"cross_entropy": 0.02}, met=met)
+
+
+@pytest.mark.parametrize(("met", "said"), [(None, False), (True, False), (False, True)])
+def test_a_missed_clock_is_said(met: bool | None, said: bool, caplog: pytest.LogCaptureFixture) -> None:  # noqa: FBT001
+    seen = Measurement(
+        stage="route",
+        tool="Vivado",
+        version="2024.2",
+        part="",
+        clock_ns=2.5,
+        resources=Resources(),
+        clock_met=met,
+    )
+    evidence.check_clock(seen)
+    assert ("Vivado (route) says that the design misses its clock of 2.5 ns" in caplog.text) == said

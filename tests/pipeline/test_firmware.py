@@ -2,12 +2,13 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hepprune import recipe
+from hepprune import recipe, synthesis
 from hepprune.data.scaling import Scaler
 from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
@@ -39,6 +40,13 @@ def test_a_job_names_the_top_of_what_it_builds(tagger: Network, tmp_path: Path) 
     assert project.top == "signal_1"
     assert project.hls_project is not None
     assert 'set project_name "signal_1"' in (project.hls_project / "project.tcl").read_text()
+
+
+def test_a_design_of_another_clock_uncertainty_is_another_under_hls_alone(tagger: Network) -> None:
+    target, yosys = targets.load("generic_vu13p"), synthesis.choose("yosys")
+    for strategy, n_keys in (("latency", 3), ("distributed_arithmetic", 1)):
+        every = (replace(target, clock_uncertainty=each) for each in (None, 0.1, 0.2))
+        assert len({firmware.design_key(tagger, each, strategy, yosys) for each in every}) == n_keys
 
 
 @pytest.mark.parametrize("strategy", ["latency", "resource"])

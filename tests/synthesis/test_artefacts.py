@@ -1,6 +1,8 @@
 import io
 import tarfile
+import tracemalloc
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,23 @@ def test_a_bomb_is_refused_by_what_it_says_it_holds(
     monkeypatch.setattr(artefacts, "MAX_TOTAL_BYTES", 2**21)
     with pytest.raises(ReportError, match="GiB; nothing in it was read"):
         artefacts.collect(path)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_header_larger_than_any_name_is_not_read(tmp_path: Path, step: int) -> None:
+    with tarfile.open(tmp_path / "ci.tgz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for name, headers in (("a.rpt", {}), ("b.rpt", {"comment": "0" * 2**24}))[::step]:
+            info = tarfile.TarInfo(name)
+            info.pax_headers = headers
+            archive.addfile(info)
+    assert (tmp_path / "ci.tgz").stat().st_size < 2**16
+    tracemalloc.start()
+    try:
+        with suppress(ReportError):  # the first one makes it no tar
+            assert artefacts.collect(tmp_path / "ci.tgz").artefacts == ()
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_member_larger_than_it_says_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

