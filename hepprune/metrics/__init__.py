@@ -16,7 +16,7 @@ from hepprune.metrics.classes import (
 from hepprune.metrics.curves import Curve, clopper_pearson, rate, response, turn_on
 from hepprune.metrics.discriminants import mse, mu2
 from hepprune.metrics.names import PARAMETRISED, Parametrised, find, is_lower_better, lost
-from hepprune.metrics.own import own
+from hepprune.metrics.own import own, own_content
 from hepprune.metrics.registry import (
     METRICS,
     SUITS,
@@ -51,4 +51,4 @@ __all__ += ["correlation", "cross_entropy", "deviation", "difference", "differen
 __all__ += ["efficiency_at_rate", "expected_error", "find", "interval", "is_lower_better", "label_accuracy"]
 __all__ += ["label_auc", "label_cross_entropy", "lost", "lower_is_better", "mean", "mean_absolute_error"]
 __all__ += ["mean_squared_error", "mean_squared_relative_error", "metric", "mse", "mu2", "name_of", "of_values"]
-__all__ += ["own", "rate", "rejection", "response", "roc", "stated", "tails", "threshold", "turn_on"]
+__all__ += ["own", "own_content", "rate", "rejection", "response", "roc", "stated", "tails", "threshold", "turn_on"]

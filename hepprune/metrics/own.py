@@ -14,19 +14,24 @@ from typing import Any
 import numpy as np
 
 from hepprune.errors import DataError
+from hepprune.files import content_hash
 from hepprune.metrics.score import Floats, Score
 
 _PATH = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
-_LOWER: dict[str, bool] = {}  # of each that was read, whether less of it is better
+_READ: dict[str, "Own"] = {}
 
 
 @dataclass(frozen=True)
 class Own:
-    """A function of raw outputs, truth and, if there are some, weights, that returns a `Score`; checked each time."""
+    """A function of raw outputs, truth and, if there are some, weights, that returns a `Score`; checked each time.
+
+    `content` names what its module holds, so that another one of the same name is told apart.
+    """
 
     name: str
     function: Callable[..., Any] = field(repr=False)
     lower_is_better: bool
+    content: str
 
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:
         """Return the function's score.
@@ -60,8 +65,10 @@ def own(path: str, folder: Path | None = None) -> Own:
     function = vars(loaded).get(name)
     if not callable(function):
         raise DataError(f"'{module}' has no function '{name}', which the metric '{path}' names")
-    lower = _LOWER[path.strip()] = bool(getattr(function, "lower_is_better", False))
-    return Own(path.strip(), function, lower)
+    lower, file = bool(getattr(function, "lower_is_better", False)), getattr(loaded, "__file__", None)
+    content = content_hash(Path(file).read_bytes()) if file else ""
+    _READ[path.strip()] = metric = Own(path.strip(), function, lower, content)
+    return metric
 
 
 def own_is_lower_better(name: str) -> bool:
@@ -70,10 +77,18 @@ def own_is_lower_better(name: str) -> bool:
     Raises:
         DataError: it has not been loaded in this process.
     """
-    for path in (name, name.partition(".")[2]):
-        if path in _LOWER:
-            return _LOWER[path]
-    raise DataError(f"the metric '{name}' has not been read, and nobody knows whether less of it is better")
+    if (read := _read(name)) is None:
+        raise DataError(f"the metric '{name}' has not been read, and nobody knows whether less of it is better")
+    return read.lower_is_better
+
+
+def own_content(name: str) -> list[str]:
+    """Return what tells a metric of your own from another of its name, which is nothing for all other metrics."""
+    return [] if (read := _read(name)) is None else [read.content]
+
+
+def _read(name: str) -> Own | None:
+    return _READ.get(name) or _READ.get(name.partition(".")[2])
 
 
 def _loaded(module: str, path: str, folder: Path | None) -> ModuleType:

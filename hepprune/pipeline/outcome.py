@@ -111,7 +111,9 @@ def naming(context: Context, begin: Network, jets: str, goal: float, known: Cali
     recipe = context.recipe
     key = [identity(begin), jets, round(goal), recipe.search.model_dump(), recipe.seed]
     key += [recipe.model.training.batch_size, context.place, *pricing.naming(context, known)]
-    return key if recipe.objective == "loss" else [*key, recipe.objective]
+    if recipe.objective == "loss":
+        return key
+    return [*key, recipe.objective, *metrics.own_content(recipe.objective)]
 
 
 def describe(context: Context, built: Built, jets: Samples, known: Calibration | None = None) -> Tagger:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune import architectures, frontends, training
+from hepprune import architectures, frontends, metrics, training
 from hepprune.data import jets as jet_samples
 from hepprune.data import reading, scaling
 from hepprune.data.jets import Jets
@@ -112,7 +112,8 @@ def baseline(context: Context, jets: Samples, model: Network | None) -> Network:
     recipe = context.recipe
     sizes = [len(each.values) for each in recipe.outputs.values()]
     key = [recipe.model.model_dump(), recipe.seed, sizes, jets.key, None if model is None else identity(model)]
-    key += [] if recipe.objective == "loss" else [recipe.objective, recipe.n_bunches]
+    objective = recipe.objective
+    key += [] if objective == "loss" else [objective, recipe.n_bunches, *metrics.own_content(objective)]
     epochs = recipe.model.training.float_epochs + recipe.model.training.epochs
     with context.step("training the baseline", epochs) as advance:
         trained = context.store.network("baseline", key, lambda: _train(recipe, model, jets, advance))

@@ -270,4 +270,5 @@ def key_of(network: Network, problem: Problem) -> list[Any]:
     limits = problem.budget.limits()
     price = TypeAdapter(Estimate).dump_python(problem.price(network), mode="json")
     taught = identity(problem.teacher) if problem.teacher else None
-    return [identity(network), jets, settings, limits, price, problem.seed, str(problem.propose), taught]
+    judged = metrics.own_content(problem.settings.objective)
+    return [identity(network), jets, settings, limits, price, problem.seed, str(problem.propose), taught, *judged]

@@ -59,6 +59,15 @@ def test_a_function_in_the_folder_judges_like_any_other(folder: Path) -> None:
     assert list(task.scores(logits, labels, names=["mine:hardest", "accuracy"])) == ["accuracy", "mine:hardest"]
 
 
+def test_one_that_was_edited_is_told_from_the_one_before(folder: Path) -> None:
+    before = metrics.own("mine:hardest", folder).content
+    assert metrics.own_content("mine:hardest") == metrics.own_content("flavour.mine:hardest") == [before]
+    (folder / "mine.py").write_text(GOOD.replace("max(axis=1)", "mean(axis=1)"))
+    assert metrics.own("mine:hardest", folder).content != before
+    assert metrics.own_content("mine:hardest") != [before]
+    assert metrics.own_content("accuracy") == []
+
+
 def test_an_installed_package_is_a_source(folder: Path) -> None:
     found = metrics.own("sklearn.metrics:accuracy_score", folder)
     with pytest.raises(DataError, match="'sklearn.metrics:accuracy_score' returns float"):

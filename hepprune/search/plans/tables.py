@@ -128,4 +128,5 @@ def _effect(option: Option) -> Option:
 
 def named(metric: Metric) -> str:
     """Return the name a metric is kept under."""
-    return f"{getattr(metric, '__module__', '')}.{getattr(metric, '__qualname__', metrics.name_of(metric))}"
+    name = f"{getattr(metric, '__module__', '')}.{getattr(metric, '__qualname__', metrics.name_of(metric))}"
+    return name + getattr(metric, "content", "")  # of a metric of one's own
