@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 def run(
     recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")] = Path("hls_projects/jet_tagger/recipe.yaml"),
     build: Annotated[Path | None, typer.Option(help="Where results go; default: build/ beside the recipe.")] = None,
+    *,
     executor: Workers = None,
     front: Annotated[
         bool, typer.Option("--front", help="Make a table of budgets from one training, in place of firmware.")
     ] = False,
+    plots: Annotated[
+        bool, typer.Option("--plots/--no-plots", help="Draw plots, or leave them to `hepprune plot`, as on a farm.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Run the main job of a recipe: jets to smaller network, firmware, synthesis, measured figures."""
@@ -42,7 +46,8 @@ def run(
         return
     with workers(executor) as pool, screen.progress, kept(place / "state"):
         try:
-            summary, awaited = pipeline.run(wanted, build=place, executor=pool, track=screen), None
+            summary = pipeline.run(wanted, build=place, executor=pool, track=screen, plots=plots)
+            awaited = None
         except MeasurementAwaitedError as error:
             summary, awaited = summaries.read(place / "summary.json"), error
     _show(summary, as_json=as_json)

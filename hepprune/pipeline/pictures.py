@@ -23,11 +23,11 @@ from hepprune.report.summary import Summary
 from hepprune.search.sensitivity import LEVELS
 from hepprune.task import Classes, MultiLabel, Regression
 
+Pictured = tuple[Designs | None, tuple[Judged, ...]]  # what plots are drawn from, beside the summary
 
-def draw(
-    context: Context, summary: Summary, start: feedback.Start, last: feedback.Turn, of: Compared
-) -> dict[str, str]:
-    """Draw all plots, png and pdf, keep what they need, and return their png files by name."""
+
+def keep(context: Context, start: feedback.Start, last: feedback.Turn, of: Compared) -> Pictured:
+    """Return what plots are drawn from, and write it down; plots of an earlier run are of other networks, and go."""
     layers, changes = loss_changes(start.curves)
     measured_ns = last.measurement.latency_ns if last.measurement else None
     built = Designs(
@@ -44,7 +44,9 @@ def draw(
     outputs = _judged(context, start, of)
     stored.write(Designs, context.build / designs.FILE, built)
     judged.write(outputs, context.build / judged.FILE)
-    return _drawn(summary, built, outputs, context.build / "plots")
+    for earlier in (context.build / "plots").glob("*.p??"):
+        earlier.unlink()
+    return built, outputs
 
 
 def redraw(build: Path, folder: Path, *, label: str | None = None) -> dict[str, str]:
@@ -57,10 +59,11 @@ def redraw(build: Path, folder: Path, *, label: str | None = None) -> dict[str, 
         raise ReportError(f"'{build}' holds a front and no run: its plots are front.png and front.pdf there")
     summary, outputs = summaries.read(build / "summary.json"), judged.read(build / judged.FILE)
     with plots.labelled(label):
-        return _drawn(summary, designs.read(build / designs.FILE), outputs, folder)
+        return draw(summary, designs.read(build / designs.FILE), outputs, folder)
 
 
-def _drawn(summary: Summary, built: Designs | None, outputs: tuple[Judged, ...], folder: Path) -> dict[str, str]:
+def draw(summary: Summary, built: Designs | None, outputs: tuple[Judged, ...], folder: Path) -> dict[str, str]:
+    """Draw all plots of a run, png and pdf, and return their png files by name."""
     drawn = {
         "pareto": plots.pareto(summary, folder / "pareto"),
         "resources": plots.resource_bars(summary, folder / "resources"),

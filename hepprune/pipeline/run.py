@@ -20,10 +20,12 @@ from hepprune.synthesis.ledger import Ledger
 from hepprune.training import devices
 
 
-def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track: Track = silent) -> Summary:
+def run(
+    recipe: Recipe, *, build: Path, executor: Executor | None = None, track: Track = silent, plots: bool = True
+) -> Summary:
     """Run a recipe from jets to measured firmware; everything lands in `build`, and what is there already is used.
 
-    A run waits for another one in the same folder.
+    A run waits for another one in the same folder. Without `plots` it leaves what `pictures.redraw` draws them from.
 
     Raises:
         BudgetMissedError: the budget, or the accuracy it must be met at, cannot be reached; the state is kept.
@@ -36,10 +38,10 @@ def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track:
     tools.check(recipe)  # before the folder is made
     context = Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track, executor=executor)
     with devices.on(recipe.device, unless_asked=True), locked(build, track):
-        return _run(context)
+        return _run(context, plots=plots)
 
 
-def _run(context: Context) -> Summary:
+def _run(context: Context, *, plots: bool) -> Summary:
     recipe, build = context.recipe, context.build
     with context.step("checking recipe, model and data"):
         stage = tools.check(recipe).stage
@@ -73,7 +75,8 @@ def _run(context: Context) -> Summary:
     with context.step("summary and plots"):
         summary = outcome.summarise(context, start, turns, compared)
         files = outcome.files(context, compressed, jets, model)
-        files |= pictures.draw(context, summary, start, turns[-1], compared)
+        pictured = pictures.keep(context, start, turns[-1], compared)
+        files |= pictures.draw(summary, *pictured, build / "plots") if plots else {}
     summary = replace(summary, files=files, seconds=dict(context.seconds))
     summaries.write(summary, build / "summary.json")
     searches.write([turn.stages for turn in turns], build / searches.FILE)

@@ -146,7 +146,7 @@ def test_a_model_of_constituents_comes_back_smaller_and_proved(folder: Path, fra
     (folder / f"{file.stem}.yaml").write_text(yaml.safe_dump(content | SHORT))
     build = folder / f"build_{file.stem}"
     teach(build, **TAUGHT)
-    _check(pipeline.run(recipe.load(folder / f"{file.stem}.yaml"), build=build), build, file, kind)
+    _check(pipeline.run(recipe.load(folder / f"{file.stem}.yaml"), build=build, plots=False), build, file, kind)
 
 
 def _check(summary: Summary, build: Path, file: Path, kind: str) -> None:
@@ -178,8 +178,10 @@ def test_a_new_users_session_from_an_empty_folder(
     assert (drafted["model"]["file"], drafted["data"]["features"]) == ("tagger.h5", ["pt", "eta"])
     drafted["model"]["training"] = {"epochs": 6}
     Path("recipe.yaml").write_text(yaml.safe_dump(drafted | SHORT))
-    _said("run", "recipe.yaml")
+    _said("run", "recipe.yaml", "--no-plots")
+    assert not Path("build/plots").exists()
     _check(summaries.read(Path("build/summary.json")), Path("build"), Path("tagger.h5"), "deepsets")
+    assert "pareto: build/plots/pareto.png" in _said("plot", "build")
     assert "page: build/report.html" in _said("report", "build")
     assert "The measured design meets its limits" in Path("build/report.html").read_text()
     _said("export", "build", "--verilog", "--vhdl-wrapper", "tagger_fw", "-o", "firmware")

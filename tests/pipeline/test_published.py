@@ -48,7 +48,7 @@ def test_it_is_made_to_fit_and_comes_back_as_it_came(folder: Path) -> None:
         "checks": {"csim_vectors": 300, "rtl_vectors": 200},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
-    summary = pipeline.run(recipe.load(folder / "recipe.yaml"), build=folder / "build")
+    summary = pipeline.run(recipe.load(folder / "recipe.yaml"), build=folder / "build", plots=False)
     assert summary.baseline.scores["accuracy"].value > 0.6
     assert summary.feedback[-1].met
     assert (summary.checks.csim_mismatches, summary.checks.rtl_mismatches) == (0, 0)
