@@ -115,10 +115,9 @@ def load(folder: Path, content: dict[str, Any]) -> Recipe:
     return recipe.load(folder / "recipe.yaml")
 
 
-def hepprune(folder: Path) -> Result:
-    return CliRunner().invoke(
-        cli.app, ["run", str(folder / "recipe.yaml"), "--build", str(folder / "build"), "--no-plots"]
-    )
+def hepprune(folder: Path, *options: str) -> Result:
+    command = ["run", str(folder / "recipe.yaml"), "--build", str(folder / "build"), *options]
+    return CliRunner().invoke(cli.app, command)
 
 
 def check(summary: Summary, build: Path, strategy: str) -> None:
@@ -261,7 +260,7 @@ def test_a_residual_model_goes_through_the_whole_loop(bare: Path) -> None:
     asked["model"] = {"file": "model.npz", "training": {"float_epochs": 1, "epochs": 2}}
     asked["budget"] = {"lut_of_baseline": 0.5, "latency_ns": 200, "max_accuracy_loss": 0.6}
     load(bare, asked)
-    ended, build = hepprune(bare), bare / "build"
+    ended, build = hepprune(bare, "--no-plots"), bare / "build"
     assert ended.exit_code == 4, ended.output
     summary = summaries.read(build / "summary.json")
     assert (summary.checks.csim_vectors, summary.checks.csim_mismatches) == (300, 0)
