@@ -182,8 +182,8 @@ def check_losses(network: Network, tagger: Network, validation: Sample, *, allow
 def check_clock(measured: Measurement | None) -> None:
     """Warn where a design has its latency in ns only at a clock that it does not reach."""
     if measured is not None and measured.clock_met is False:
-        told = (measured.tool, measured.stage, measured.clock_ns)
-        log.warning("%s (%s) says that the design misses its clock of %g ns, by which its latency is told", *told)
+        found = (measured.tool, measured.stage, measured.clock_ns)
+        log.warning("%s (%s) says that the design misses its clock of %g ns, which its latency is reckoned by", *found)
 
 
 def check_kept(differences: Mapping[str, Difference], allowed: Mapping[str, float], *, met: bool) -> None:

@@ -73,22 +73,22 @@ def build(design: Design) -> Simulator:
 
 def _compile(folder: Path, top: str, library: str, environment: Mapping[str, str]) -> None:
     """Compile a design and its harness, as da4ml's makefile does, which starts Verilator three times and g++ twice."""
-    told = partial(run, folder=folder, environment=environment, what="the Verilator simulation")
+    start = partial(run, folder=folder, environment=environment, what="the Verilator simulation")
     read = ("-I../src", "-I../src/static", f"{top}.v")
-    told(["verilator", "--cc", *read, "--prefix", f"V{top}", "-CFLAGS", " ".join(_FLAGS)])
+    start(["verilator", "--cc", *read, "--prefix", f"V{top}", "-CFLAGS", " ".join(_FLAGS)])
     objects, kept = folder / "obj_dir", _kept(Path(environment["VERILATOR_ROOT"]))
     for each in kept.glob("verilated*.o"):
         os.utime(shutil.copy(each, objects), (_LATE_S, _LATE_S))
     # what fits into one source is compiled with the harness, which reads the same headers
     is_one = "VM_PARALLEL_BUILDS = 0" in (objects / f"V{top}_classes.mk").read_text()
     goals = (f"V{top}__ALL.cpp", "libverilated.a") if is_one else ()
-    told(["make", "-C", "obj_dir", "-f", f"V{top}.mk", "-j", str(len(os.sched_getaffinity(0))), *_SETTINGS, *goals])
+    start(["make", "-C", "obj_dir", "-f", f"V{top}.mk", "-j", str(len(os.sched_getaffinity(0))), *_SETTINGS, *goals])
     _keep(objects, kept)
     model = ("-include", f"obj_dir/V{top}__ALL.cpp") if is_one else ()
     libraries = () if is_one else (f"obj_dir/libV{top}.a",)
     headers = ("-Iobj_dir", f"-I{environment['VERILATOR_ROOT']}/include")
     sources = (*model, f"{top}_binder.cc", *libraries, "obj_dir/libverilated.a")
-    told(["g++", *_FLAGS, *_LINKED, *headers, *sources, "-o", library])
+    start(["g++", *_FLAGS, *_LINKED, *headers, *sources, "-o", library])
 
 
 def _kept(root: Path) -> Path:

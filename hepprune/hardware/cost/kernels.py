@@ -103,11 +103,12 @@ def of(values: torch.Tensor, kind: Quantiser | None, limit: torch.Tensor, reuse_
     content = hashlib.blake2b(weight.numpy().data)
     content.update(cut.numpy().data)
     key = (content.digest(), tuple(weight.shape), kind, reuse_factor)
-    if key not in _KNOWN:
+    found = _KNOWN.get(key)  # looked up once: another thread may empty it at any time
+    if found is None:
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.clear()
-        _KNOWN[key] = _counted(weight, cut, kind, reuse_factor)
-    return _KNOWN[key]
+        found = _KNOWN[key] = _counted(weight, cut, kind, reuse_factor)
+    return found
 
 
 def _counted(weight: torch.Tensor, limit: torch.Tensor, kind: Quantiser | None, reuse_factor: int) -> KernelCounts:
