@@ -2,7 +2,8 @@
 
 hepprune's front, HGQ2 (Sun et al., 10.1145/3748173.3779200) by its own recipe in an environment of its own, magnitude
 pruning under 6 and 4 bits, and small dense networks. All train, validate and are tested on the same jets, every network
-is read and solved as an adder graph by hepprune, and every score is that of the network bit for bit.
+is read and solved as an adder graph by hepprune, and every score is that of the network bit for bit. Of what hepprune
+and HGQ2 find, Yosys counts LUT and FF of the best within some LUT.
 
 `python benchmarks/pareto.py [--seconds 60 240 760] [--seeds 3]`; what benchmarks/results/pareto has is not made again.
 HGQ2 is installed below it, or taken from the interpreter that HGQ_PYTHON names.
@@ -24,12 +25,12 @@ import torch
 from pareto_methods import METHODS, PRICE, Job
 from sklearn.isotonic import IsotonicRegression
 
-from hepprune import metrics, recipe
+from hepprune import metrics, recipe, synthesis
 from hepprune.errors import HeppruneError
 from hepprune.files import write_json, write_text
 from hepprune.firmware import rtl
 from hepprune.hardware import targets
-from hepprune.network import Network, exact_raw
+from hepprune.network import Network, exact_raw, identity, load, save
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
@@ -37,6 +38,7 @@ from hepprune.pruning.structure import surgery
 from hepprune.report.plots import curves
 from hepprune.report.plots.curves import Line
 from hepprune.studies.fronts import unbeaten
+from hepprune.synthesis import yosys
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "pareto"
@@ -44,6 +46,8 @@ NAMES = ("accuracy", "auc", "cross_entropy")
 MOST, LEAST = 10_000, 200  # LUT as priced, between which networks are solved
 MARKS = (500, 1000, 2000, 4000, 8000)  # LUT, columns of the table
 RANGE = (300, 8000)  # LUT between which HGQ2's networks are to be beaten
+COUNTED = (1000, 2000, 4000)  # LUT within which Yosys counts the best network of the methods below
+COUNTS = ("hepprune", "hgq2")
 
 Run = dict[str, Any]  # a method, its budget of time and seed, and its networks
 
@@ -66,7 +70,7 @@ def main() -> None:
                 if not place(given.out, method, seconds, seed).is_file():
                     made(method, seconds, seed, given.out)
     runs = [json.loads(path.read_text()) for path in sorted(given.out.glob("*-*-*.json"))]
-    shown = "\n".join([*table(runs), "", *against(runs)])
+    shown = "\n".join([*table(runs), "", *against(runs), "", *counts(runs)])
     print(shown)
     write_text(given.out / "table.md", shown + "\n")
     draw(runs, given.out)
@@ -98,14 +102,17 @@ def one(method: str, seconds: int, seed: int, out: Path) -> None:
     except (OSError, subprocess.CalledProcessError) as problem:
         sys.exit(f"{method} is skipped, its own environment fails: {problem}")
     taken = job.taken() if method != "hgq2" else json.loads((folder / "taken.json").read_text())
-    rows = sorted((row for row in map(partial(measured, jets=jets), networks) if row), key=lambda row: row["lut"])
+    rows = [row for row in map(partial(measured, jets=jets, folder=folder), networks) if row]
+    rows.sort(key=lambda row: row["lut"])
+    for row in chosen(rows) if method in COUNTS else ():
+        count(row, folder)
     found = {"method": method, "seconds": seconds, "seed": seed, "taken": round(taken, 1), "networks": rows}
     write_json(place(out, method, seconds, seed), found)
     print(f"{method}, {seconds} s, seed {seed}: {len(rows)} networks in {taken:.0f} s", flush=True)
 
 
-def measured(network: Network, *, jets: Samples) -> Run | None:
-    """Return solved cost and exact scores of a network, None where it is larger or smaller than what is compared."""
+def measured(network: Network, *, jets: Samples, folder: Path) -> Run | None:
+    """Return solved cost, exact scores and file of a network, None where it is larger or smaller than is compared."""
     try:
         shrunk = surgery.shrink(network, warn=False)
         if not LEAST <= (PRICE(shrunk).resources.lut or 0.0) <= MOST:
@@ -114,11 +121,28 @@ def measured(network: Network, *, jets: Samples) -> Run | None:
     except HeppruneError as problem:
         print(f"a network is left out: {problem}", flush=True)
         return None
-    found: Run = {"lut": solved.lut, "levels": solved.depth}
+    kept = save(shrunk, folder / f"{solved.lut:.0f}_{identity(shrunk)}.npz")
+    found: Run = {"lut": solved.lut, "levels": solved.depth, "file": kept.name}
     for name, sample in (("validation", jets.validation), ("test", jets.test)):
         scores = metrics.stated(sample.judged(exact_raw(shrunk, sample.arrays), NAMES))
         found[name] = {metric: [score.value, score.error] for metric, score in scores.items()}
     return found
+
+
+def chosen(rows: Sequence[Run]) -> list[Run]:
+    """Return for each of some LUT the best network within it, by validation jets; no network twice."""
+    within = [[row for row in rows if row["lut"] <= mark] for mark in COUNTED]
+    best = [max(some, key=_validated) for some in within if some]
+    return [row for index, row in enumerate(best) if row not in best[:index]]
+
+
+def count(row: Run, folder: Path) -> None:
+    """Add to a network's row the LUT and FF that Yosys counts in its Verilog."""
+    target, file = targets.load("generic_vu13p"), folder / row["file"]
+    options = {"levels_per_cycle": target.levels_per_cycle, "part": target.part_name, "clock_ns": target.period_ns}
+    design = rtl.write_verilog(rtl.solve(load(file)), file.with_suffix(""), name="tagger", **options)
+    found = yosys.synthesise(synthesis.Job.of(design, file.with_suffix("") / "yosys"))
+    row["yosys"] = {"lut": found.resources.lut, "ff": found.resources.ff, "cycles": found.latency_cycles}
 
 
 def table(runs: Sequence[Run]) -> Iterator[str]:
@@ -142,6 +166,19 @@ def _cell(runs: Sequence[Run], mark: float) -> str:
     hits, area = (float(np.mean([row["test"][name][0] for row in best])) for name in NAMES[:2])
     error = float(np.mean([row["test"]["accuracy"][1] for row in best]))  # of jets: seeds have others, but not all
     return f"{hits:.4f} ± {error:.4f} / {area:.4f} / {np.mean([row['levels'] for row in best]):.0f}"
+
+
+def counts(runs: Sequence[Run]) -> Iterator[str]:
+    """Yield, as Markdown, what Yosys counts in the networks that it has seen."""
+    yield "| seconds | method | seed | accuracy | LUT, solved | LUT, Yosys | their ratio | FF, Yosys | cycles |"
+    yield "|---" * 9 + "|"
+    for run in runs:
+        for row in run["networks"]:
+            if "yosys" in row:
+                lut, accuracy, found = row["lut"], "{:.4f} ± {:.4f}".format(*row["test"]["accuracy"]), row["yosys"]
+                name = f"{run['seconds']} | {run['method']} | {run['seed']} | {accuracy}"
+                counted = f"{found['lut']:,.0f} | {found['lut'] / lut:.2f} | {found['ff']:,.0f} | {found['cycles']}"
+                yield f"| {name} | {lut:,.0f} | {counted} |"
 
 
 def against(runs: Sequence[Run]) -> Iterator[str]:

@@ -131,7 +131,18 @@ def trained(network: Network, job: Job, *, epochs: int, quantised: bool = True) 
 
 
 def by_hgq2(job: Job) -> Iterator[Network]:
-    """Yield networks of the front that HGQ2 keeps, read as any model is; it takes its own time."""
+    """Yield networks of the front that HGQ2 keeps, read as any model is; it takes its own time.
+
+    A front that a folder holds already is not trained again.
+    """
+    if not (job.folder / "taken.json").is_file():
+        _train_hgq2(job)
+    files = sorted(job.folder.glob("*.keras"), key=lambda path: float(path.stem.rpartition("=")[2]))  # by EBOPs
+    for place in sorted(set(np.linspace(0, len(files) - 1, min(READ, len(files))).round().astype(int))):
+        yield hepprune.read(files[place])
+
+
+def _train_hgq2(job: Job) -> None:
     given = job.folder / "jets.npz"
     job.folder.mkdir(parents=True, exist_ok=True)
     parts = {"": job.jets.train, "_validation": job.jets.validation}
@@ -141,9 +152,6 @@ def by_hgq2(job: Job) -> Iterator[Network]:
     options = ["--seconds", str(job.seconds), "--seed", str(job.recipe.seed)]
     subprocess.run([str(hgq2(job.folder.parents[1])), str(script), str(given), str(job.folder), *options], check=True)
     given.unlink()
-    files = sorted(job.folder.glob("*.keras"), key=lambda path: float(path.stem.rpartition("=")[2]))  # by EBOPs
-    for place in sorted(set(np.linspace(0, len(files) - 1, min(READ, len(files))).round().astype(int))):
-        yield hepprune.read(files[place])
 
 
 def hgq2(folder: Path) -> Path:

@@ -224,12 +224,7 @@ def _verilog(drawn: Drawn) -> dict[str, str]:
 
 def synthesised(drawn: Drawn) -> float:
     """Return the LUT that Yosys counts, parts that stand at several places mapped once."""
-    design = drawn.design
-    timing: dict[str, Any] = {"latency_cycles": design.latency_cycles, "interval_cycles": 1}
-    job = synthesis.Job(
-        folder=drawn.folder / "yosys", top=design.top, sources=design.sources, **timing, **drawn.clocked
-    )
-    return yosys.synthesise(job).resources.lut
+    return yosys.synthesise(synthesis.Job.of(drawn.design, drawn.folder / "yosys")).resources.lut
 
 
 def _jets(network: Network, n_rows: int) -> list[np.ndarray]:

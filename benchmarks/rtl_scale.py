@@ -112,14 +112,7 @@ def measure(n_constituents: int, build: Path, *, flat: bool) -> dict[str, Any]:
     design = timed("verilog", lambda: rtl.write_verilog(solution, folder, **pipeline))
     jets = FEATURES(np.random.default_rng(1).normal(size=(N_JETS, *made.input.features_shape)))
     timed("simulate", lambda: equivalence.against_rtl(made, design, jets))
-    job = synthesis.Job(
-        folder=folder / "yosys",
-        top=design.top,
-        sources=design.sources,
-        latency_cycles=design.latency_cycles,
-        interval_cycles=1,
-        **options,
-    )
+    job = synthesis.Job.of(design, folder / "yosys")
     measured = timed("synthesise", lambda: yosys.synthesise(job))
     return {
         "constituents": n_constituents,

@@ -113,15 +113,7 @@ def measure(name: str, solver: str, build: Path) -> dict[str, float]:
     options: dict[str, Any] = {"part": target.part_name, "clock_ns": target.period_ns}
     folder, levels = build / f"{name} {solver}".replace(" ", "_"), target.levels_per_cycle
     design = rtl.write_verilog(solution, folder, name="design", levels_per_cycle=levels, **options)
-    job = synthesis.Job(
-        folder=folder / "yosys",
-        top=design.top,
-        sources=design.sources,
-        latency_cycles=design.latency_cycles,
-        interval_cycles=1,
-        **options,
-    )
-    found = yosys.synthesise(job).resources
+    found = yosys.synthesise(synthesis.Job.of(design, folder / "yosys")).resources
     return {
         "lut": found.lut or 0.0,
         "ff": found.ff or 0.0,

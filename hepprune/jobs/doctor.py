@@ -139,16 +139,7 @@ def _trials(track: Track) -> Iterator[SelfTest]:
             design = built[-1].design
             if design is None:
                 raise PrerequisiteError("there is no Verilog to synthesise")
-            job = Job(
-                folder=design.folder / "synthesis",
-                top=design.top,
-                sources=design.sources,
-                part=order.target.part_name,
-                clock_ns=order.target.period_ns,
-                latency_cycles=0,
-                interval_cycles=0,
-            )
-            yosys.synthesise(job)
+            yosys.synthesise(Job.of(design, design.folder / "synthesis"))
 
         yield _tried("HLS project = network", lambda: proved("hls"), track)
         yield _tried("Verilog = network", lambda: proved("rtl"), track)

@@ -139,15 +139,7 @@ def _verilog_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
     except ValidationError as problem:
         raise ReportError(f"'{project / 'hepprune.json'}' describes no Verilog design of this version") from problem
     sources = tuple(project / source for source in handover.relative(design).sources)
-    return synthesis.Job(
-        folder=project / "synthesis",
-        top=design.top,
-        sources=sources,
-        part=design.part,
-        clock_ns=design.clock_ns,
-        latency_cycles=design.latency_cycles,
-        interval_cycles=design.interval_cycles,
-    )
+    return synthesis.Job.of(replace(design, sources=sources), project / "synthesis")
 
 
 def _run(name: str, job: synthesis.Job) -> Run:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hepprune.hardware.resources import Measurement
 from hepprune.synthesis.failures import FAILURES, Failure, RunFailedError, classify
@@ -35,6 +35,34 @@ def unstopped() -> bool:
     return False
 
 
+class Verilog(Protocol):
+    """A pipelined design on disk, as the firmware that wrote it describes it."""
+
+    @property
+    def top(self) -> str:
+        """The name of its top module."""
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """Its files."""
+
+    @property
+    def part(self) -> str:
+        """The part that it was written for."""
+
+    @property
+    def clock_ns(self) -> float:
+        """The clock period that it was written for."""
+
+    @property
+    def latency_cycles(self) -> int:
+        """Clock periods from input to output."""
+
+    @property
+    def interval_cycles(self) -> int:
+        """Clock periods from one input to the next."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A design to measure: Verilog and its top, an HLS project if there is one, part, clock, and the RTL's cycles.
@@ -55,6 +83,19 @@ class Job:
     memory_limit_bytes: float | None = None
     progress: Callable[[str], object] = field(default=unheard, compare=False)
     stopped: Callable[[], bool] = field(default=unstopped, compare=False)
+
+    @classmethod
+    def of(cls, design: Verilog, folder: Path) -> "Job":
+        """Return the job of a design of Verilog, for the part and clock that it was written for."""
+        return cls(
+            folder=folder,
+            top=design.top,
+            sources=design.sources,
+            part=design.part,
+            clock_ns=design.clock_ns,
+            latency_cycles=design.latency_cycles,
+            interval_cycles=design.interval_cycles,
+        )
 
     def of_rtl(self, measured: Measurement, **known: Any) -> Measurement:
         """Return what a tool measured of the Verilog, with the cycles of the RTL and what else is known of it."""

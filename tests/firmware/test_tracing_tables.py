@@ -194,15 +194,6 @@ def test_tables_are_modules_that_verilator_and_yosys_read(tmp_path: Path) -> Non
     assert np.array_equal(verilator.simulate(verilator.build(design), values["x"]), values["out"])
     assert any(source.name.startswith("table_") for source in design.sources)
     assert not list(design.folder.rglob("*.mem"))
-    job = Job(
-        folder=tmp_path / "synthesis",
-        top=design.top,
-        sources=design.sources,
-        part=design.part,
-        clock_ns=5.0,
-        latency_cycles=design.latency_cycles,
-        interval_cycles=1,
-    )
     (tmp_path / "synthesis").mkdir()
-    found = synthesis.choose("yosys").run(job)
+    found = synthesis.choose("yosys").run(Job.of(design, tmp_path / "synthesis"))
     assert 0.5 < (found.resources.lut or 0) / solution.cost < 1.5

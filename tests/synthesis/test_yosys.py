@@ -85,15 +85,7 @@ def test_a_solved_network(tmp_path: Path) -> None:
     part = "xc7z020clg400-1"
     solution = rtl.solve(sparse_tagger())
     design = rtl.write_verilog(solution, tmp_path / "rtl", name="tagger", levels_per_cycle=5, part=part, clock_ns=5.0)
-    wanted = synthesis.Job(
-        folder=tmp_path / "run",
-        top=design.top,
-        sources=design.sources,
-        part=part,
-        clock_ns=5.0,
-        latency_cycles=design.latency_cycles,
-        interval_cycles=1,
-    )
+    wanted = synthesis.Job.of(design, tmp_path / "run")
     found = yosys.synthesise(wanted)
     registers = json.loads((design.folder / "metadata.json").read_text())["reg_bits"]
     assert 0.7 < (found.resources.lut or 0) / solution.cost < 1.3  # da4ml's cost is in LUTs

@@ -63,17 +63,7 @@ def test_tables_within_modules_are_exact(tmp_path: Path) -> None:
 def test_counts_are_those_of_the_flat_design(tmp_path: Path) -> None:
     solution = rtl.solve(deep_sets(3))
     modules, flat = (
-        yosys.synthesise(
-            synthesis.Job(
-                folder=tmp_path / str(len(places)) / "run",
-                top=design.top,
-                sources=design.sources,
-                part=PART,
-                clock_ns=5.0,
-                latency_cycles=design.latency_cycles,
-                interval_cycles=1,
-            )
-        ).resources
+        yosys.synthesise(synthesis.Job.of(design, tmp_path / str(len(places)) / "run")).resources
         for places in (solution.places, ())
         for design in [written(dataclasses.replace(solution, places=places), tmp_path / str(len(places)) / "rtl")]
     )

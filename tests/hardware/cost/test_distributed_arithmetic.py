@@ -137,9 +137,7 @@ def test_yosys_takes_the_more_that_is_foretold_where_relus_wrap(seed: int, tmp_p
     target = targets.load("generic_vu13p")
     options = {"part": target.part_name, "clock_ns": target.period_ns}
     design = rtl.write_verilog(rtl.solve(network), tmp_path / "verilog", name="chain", levels_per_cycle=5, **options)
-    facts = {"latency_cycles": design.latency_cycles, "interval_cycles": 1, **options}
-    job = Job(folder=tmp_path / "yosys", top=design.top, sources=design.sources, **facts)
-    measured = yosys.synthesise(job).resources.lut
+    measured = yosys.synthesise(Job.of(design, tmp_path / "yosys")).resources.lut
     assert cost.estimate(network, target, stage="yosys").resources.lut == pytest.approx(measured, rel=0.1)
     assert measured > 1.05 * cost.estimate(network, target).resources.lut
 
