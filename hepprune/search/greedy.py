@@ -6,7 +6,7 @@ chosen among all, ever fewer of them. Should the budget be missed all the same, 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
@@ -28,16 +28,16 @@ from hepprune.scores import led
 from hepprune.search import allocation
 from hepprune.search.allocation import bits
 from hepprune.search.allocation.competition import Narrowing
-from hepprune.search.moves import Finer, Move, PerKernel, gain, knobs, missed
+from hepprune.search.cutting import cut_until, gather
+from hepprune.search.moves import PerKernel, knobs, missed
 from hepprune.search.prices import Price, of_graphs
 from hepprune.search.sensitivity import analyse
 from hepprune.search.stages import Outcome, Phase, Problem, Settings, Stage, Step
+from hepprune.search.trimming import trim
 from hepprune.store import Store
 from hepprune.training import Fit, Prepare
 
-_TRIED = 4  # moves of which the objective is measured, the best as predicted
 _MORE = 6  # stages beyond twice the planned ones, after which a budget counts as missed
-_SPARE = 0.02  # of a limit: how far below it a trim may lead where a smaller move leads on
 
 
 def search(
@@ -157,23 +157,18 @@ def _cut(network: Network, problem: Problem, phase: Phase) -> tuple[Network, tup
     """Return the network that a stage trains, the moves taken, and what is pruned while it trains."""
     if phase.kind == "settle":
         free = release_digits(network)
-        return free, (), allocation.tightening(free, problem.price, problem.budget, gather=partial(_gather, problem))
+        return free, (), allocation.tightening(free, problem.price, problem.budget, gather=partial(gather, problem))
     if phase.kind == "narrow":
         begin = network if bits.is_opened(network) else release_digits(network)
         opened, finest = bits.opened(begin, problem.train)
         narrowing = Narrowing(train=problem.train, price=problem.price, budget=problem.budget, finest=finest)
         return opened, (), narrowing
-    trims = phase.kind == "trim"
-    begin = network if trims else release_digits(network)
-    chosen = replace(problem, propose=Finer(problem.propose), spare=_SPARE) if trims else problem
-    cut, steps = cut_until(begin, chosen, phase.goal)
+    if phase.kind == "cut":
+        cut, steps = cut_until(release_digits(network), problem, phase.goal)
+        return knobs.settled(surgery.shrink(cut)), steps, lambda *_: True
+    cut, steps = trim(network, problem, phase.goal)
     cut = knobs.settled(surgery.shrink(cut))
-    return hold_digits(cut) if trims and problem.settings.digits else cut, steps, lambda *_: True
-
-
-def _gather(problem: Problem, network: Network) -> statistics.Statistics:
-    sample = problem.train.first(problem.settings.statistics_jets)
-    return statistics.gather(network, sample)
+    return hold_digits(cut) if problem.settings.digits else cut, steps, lambda *_: True
 
 
 def _check_alive(network: Network, budget: Budget) -> None:
@@ -187,59 +182,6 @@ def _check_alive(network: Network, budget: Budget) -> None:
         raise BudgetMissedError(
             f"the budget cannot be reached: layer '{silent[0]}' is left without a weight ({limits})"
         )
-
-
-def cut_until(network: Network, problem: Problem, goals: Mapping[str, float]) -> tuple[Network, tuple[Step, ...]]:
-    """Return a masked network that uses no more of each limit than its goal, and the moves that led there.
-
-    Each move is the one with the least predicted loss per share of the broken limits that it frees; one that leads more
-    than `Problem.spare` beyond the goals is taken where no smaller one frees anything. With a metric as the objective,
-    of the few best by that the one which loses least of the metric is taken.
-    """
-    gathered = _gather(problem, network)
-    steps: list[Step] = []
-    estimate = problem.price(network)
-    while _missing(problem.budget.usage(estimate), goals) > 0:
-        move, freed, network, estimate = _best(network, estimate, problem, goals, gathered)
-        loss, n_units = move.predicted_loss, move.n_units
-        steps.append(Step(layers=move.layers, kind=move.kind, n_units=n_units, predicted_loss=loss, gain=freed))
-    return network, tuple(steps)
-
-
-def _missing(used: Mapping[str, float], goals: Mapping[str, float]) -> float:
-    """Return by how much limits are used beyond their goals, in fractions of those limits."""
-    return sum(max(0.0, value - goals[name]) for name, value in used.items())
-
-
-def _best(
-    network: Network, estimate: Estimate, problem: Problem, goals: Mapping[str, float], gathered: statistics.Statistics
-) -> tuple[Move, float, Network, Estimate]:
-    """Return the best move with what it frees and what it leads to, from the full step down to single units."""
-    used = problem.budget.usage(estimate)
-    candidates, most = [], _missing(used, goals) + problem.spare
-    for move in problem.propose(network, gathered, problem.settings.step):
-        masked = move.made(network)
-        price = problem.price(masked)
-        freed = gain(estimate, price, problem.budget, goals)
-        if move.knobs:  # what frees one limit may take of another, of which none may break, or break further
-            then = problem.budget.usage(price)
-            if freed <= 0 or any(then[name] > max(1.0, used[name]) for name in used):
-                continue
-        loss = move.predicted_loss / freed if freed > 0 else move.predicted_loss
-        candidates.append(((freed <= 0, freed > most, loss), move, freed, masked, price))
-    if not candidates:
-        raise missed(problem.budget, estimate, network)
-    ranked = sorted(candidates, key=lambda candidate: candidate[0])
-    if problem.settings.objective != "loss" and len(ranked) > 1:
-        name, tried = problem.settings.objective, [masked for *_, masked, _ in ranked[:_TRIED]]
-        scores = (training.scores(each, problem.validation, names=[name])[name] for each in (network, *tried))
-        before, *after = scores
-        changes = [metrics.difference(each, before) for each in after]
-        lost = [metrics.lost(name, each.value) if each.significant else 0.0 for each in changes]
-        shares = [each / freed if freed > 0 else each for each, (_, _, freed, _, _) in zip(lost, ranked, strict=False)]
-        ranked = [ranked[min(range(len(shares)), key=lambda index: (*ranked[index][0][:2], shares[index]))]]
-    _, move, freed, masked, price = ranked[0]
-    return move, freed, masked, price
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
 """Stages: what a search that trains between its cuts is given, and what it tells of each of its stages."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -125,8 +124,8 @@ class Outcome:
 class Problem:
     """What a search is given: jets to train and validate on, a budget, a price, and where moves come from.
 
-    With a `teacher`, fine-tuning distils it: the pruned network learns its class probabilities too. `spare` is how far
-    beyond its goals a move may lead, in fractions of the limits, where a smaller one frees something too.
+    With a `teacher`, fine-tuning distils it: the pruned network learns its class probabilities too. One that `trims`
+    cuts as gently as may be.
     """
 
     train: Sample
@@ -137,4 +136,4 @@ class Problem:
     settings: Settings = field(default_factory=Settings)
     seed: int = 0
     teacher: Network | None = None
-    spare: float = math.inf
+    trims: bool = False

@@ -214,6 +214,13 @@ def scores(
     return sample.scores(_placed(network).raw(sample.on(current()).x, quantised=quantised), names)
 
 
+@torch.no_grad()
+def validated(network: Network, validation: Sample, *, monitor: str) -> Validated:
+    """Judge a network on validation jets by what is monitored, "loss" or the name of a metric."""
+    outputs = _placed(network).raw(validation.on(current()).x)
+    return validate([each.cpu() for each in outputs], validation, monitor=monitor)
+
+
 def _placed(network: Network) -> Network:
     """Return a network on the device: itself on the processor, else a copy."""
     return network if current() == devices.CPU else network.clone().to(current())

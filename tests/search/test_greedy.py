@@ -18,7 +18,7 @@ from hepprune.network import Network, exact_logits, identity, precision
 from hepprune.network.precision import Precision
 from hepprune.pruning import masks, statistics
 from hepprune.sample import Sample
-from hepprune.search import greedy, moves, sensitivity
+from hepprune.search import cutting, greedy, moves, sensitivity
 from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.stages import Outcome, Problem, Settings, Stage
 from hepprune.training import Fit
@@ -64,7 +64,7 @@ def test_a_metric_as_the_objective_decides_which_moves_are_taken(tagger: Network
     name, goals = "auc(3)", {"lut": 1.0}
     by_loss = problem(jets, luts(tagger, 0.4))
     by_metric = replace(by_loss, settings=watching(name))
-    found = {given.settings.objective: greedy.cut_until(tagger, given, goals) for given in (by_loss, by_metric)}
+    found = {given.settings.objective: cutting.cut_until(tagger, given, goals) for given in (by_loss, by_metric)}
     assert found["loss"][1] != found[name][1]
     left = {objective: training.scores(cut, jets[1], names=[name])[name] for objective, (cut, _) in found.items()}
     gained = metrics.difference(left[name], left["loss"])
@@ -80,9 +80,9 @@ def test_a_trim_takes_small_moves_where_a_large_one_leads_far_below_the_limit(ta
         yield moves.Move((masks.Cut(first.name, "weight", alive[:1]),), 1.0, "small")
 
     given = replace(problem(jets, luts(tagger, 0.97)), propose=large_and_small)
-    far, steps = greedy.cut_until(tagger, given, {"lut": 1.0})
+    far, steps = cutting.cut_until(tagger, given, {"lut": 1.0})
     assert {step.kind for step in steps} == {"large"}
-    near, steps = greedy.cut_until(tagger, replace(given, spare=0.02), {"lut": 1.0})
+    near, steps = cutting.cut_until(tagger, replace(given, trims=True), {"lut": 1.0})
     assert {step.kind for step in steps} == {"small"}
     used = [given.budget.usage(toy_price(network))["lut"] for network in (far, near)]
     assert used[0] < 0.9

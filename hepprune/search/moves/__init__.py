@@ -73,18 +73,6 @@ class Proposal(Protocol):
 
 
 @dataclass(frozen=True)
-class Finer:
-    """A proposal without whole branches, where it has anything else: a trim is too short to train one's loss away."""
-
-    propose: Proposal
-
-    def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
-        """Yield the moves that a network can take next."""
-        moves = [*self.propose(network, statistics, fraction)]
-        yield from [move for move in moves if move.kind != BLOCK] or moves
-
-
-@dataclass(frozen=True)
 class PerKernel:
     """The proposal of the greedy search: for each kernel and granularity its least important units.
 
@@ -126,16 +114,19 @@ class PerKernel:
 
 
 def _fewer_bits(network: Network, statistics: Statistics) -> Iterator[Move]:
-    """Yield for each layer of one kernel the move to weights of one bit less, which costs what is rounded away."""
+    """Yield for each layer of one kernel the moves to weights of fewer bits, which cost what is rounded away.
+
+    A product leaves its DSP at some width only, so that one bit less may free nothing where two do.
+    """
     for kernel in network.kernels:
         if kernel.name != kernel.layer.name or kernel.name not in statistics:
             continue
-        if not isinstance(kernel.type, FixedPoint) or kernel.type.width <= _LEAST_BITS:
+        if not isinstance(kernel.type, FixedPoint):
             continue
-        bits = kernel.type.width - 1
         fisher = statistics[kernel.name].weight_fisher
-        loss = float((fisher * knobs.rounding(kernel, bits) ** 2).sum() / 2)
-        yield Move((), loss, "bits", (Knob(kernel.name, weight_bits=bits),))
+        for bits in range(kernel.type.width - 1, _LEAST_BITS - 1, -1):
+            loss = float((fisher * knobs.rounding(kernel, bits) ** 2).sum() / 2)
+            yield Move((), loss, "bits", (Knob(kernel.name, weight_bits=bits),))
 
 
 def _shorter_values(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
@@ -219,8 +210,8 @@ def gain(before: Estimate, after: Estimate, budget: Budget, goals: Mapping[str, 
     Latency moves in whole cycles, too coarse to steer by; the depth summed over layers stands in for it. The interval
     is that of the slowest layers, of which a move changes one; what all of them take beyond the goal stands in for it.
     """
-    used, then = budget.usage(before), budget.usage(after)
-    pressing = [name for name, value in used.items() if value > goals[name]]
+    pressing = [name for name, value in budget.usage(before).items() if value > goals[name]]
+    used, then = (_taken(figures, budget) for figures in (before, after))
     freed = sum(used[name] - then[name] for name in pressing if name not in {"latency_ns", "interval_cycles"})
     if "latency_ns" in pressing:
         depth = sum(layer.depth for layer in before.layers)
@@ -229,6 +220,11 @@ def gain(before: Estimate, after: Estimate, budget: Budget, goals: Mapping[str, 
         most = goals["interval_cycles"] * budget.interval_cycles
         freed += (_waits(before, most) - _waits(after, most)) / budget.interval_cycles
     return freed
+
+
+def _taken(figures: Estimate, budget: Budget) -> dict[str, float]:
+    """Return what is used of each limit, as a fraction of it, or where nothing is allowed the number itself."""
+    return {name: (figure(figures, name) or 0.0) / (limit or 1.0) for name, limit in budget.limits().items()}
 
 
 def _waits(figures: Estimate, most: float) -> float:

@@ -1,7 +1,9 @@
 """Residual branches as moves of a search: the whole branch, and nothing of a chain."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +13,9 @@ from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Dense, Input, Merge, Network, Shared
 from hepprune.pruning import masks, statistics
 from hepprune.sample import Sample
-from hepprune.search import allocation, greedy, sensitivity
-from hepprune.search.moves import CHOICES, Finer, PerKernel, neurons
+from hepprune.search import allocation, cutting, sensitivity
+from hepprune.search.moves import CHOICES, Move, PerKernel, neurons
+from hepprune.search.moves.knobs import Knob
 from hepprune.search.moves.neurons import BLOCK
 from hepprune.search.stages import Problem
 from tests.network.drawn import typed
@@ -77,10 +80,6 @@ def test_its_curve_is_one_point_of_the_measured_change(network: Network, sample:
     assert point.loss_change == pytest.approx(losses[0] - losses[1], abs=1e-6)
     (move,) = PerKernel.of([curve], (BLOCK,))(network, gathered, 0.1)
     assert move.predicted_loss == pytest.approx(point.predicted_loss * curve.trust)
-    assert [*Finer(PerKernel.of([curve], (BLOCK,)))(network, gathered, 0.1)] == [move]  # there is nothing else
-    kinds = {each.kind for each in Finer(PerKernel.of([curve], ("weight", BLOCK)))(network, gathered, 0.1)}
-    assert "weight" in kinds
-    assert BLOCK not in kinds
 
 
 def test_a_search_takes_it_and_leaves_it_gone(network: Network, sample: Sample) -> None:
@@ -93,17 +92,32 @@ def test_a_search_takes_it_and_leaves_it_gone(network: Network, sample: Sample) 
         price=PRICE,
         propose=PerKernel({}, (BLOCK,)),
     )
-    cut, steps = greedy.cut_until(network, problem, goal)
+    cut, steps = cutting.cut_until(network, problem, goal)
     assert [(step.layers, step.kind) for step in steps] == [(("b", "c"), BLOCK)]
     gathered = statistics.gather(cut, sample)
     allocation.allocate(cut, gathered, PRICE, fits=lambda _: True)
     assert [kernel.name for kernel in cut.kernels if kernel.used().any()] == ["a", "out"]
-    _, more = greedy.cut_until(
+    _, more = cutting.cut_until(
         cut,
         replace(problem, propose=PerKernel({}, ("neuron",)), budget=Budget(resources=Resources(lut=0.9 * limit))),
         goal,
     )
     assert {step.kind for step in more} == {"neuron"}
+
+
+def test_a_trim_takes_it_only_where_nothing_else_frees_anything(network: Network, sample: Sample) -> None:
+    def idle(*given: Any) -> Iterator[Move]:
+        """Propose weights of as many bits as there are, and the branch."""
+        yield Move((), 0.0, "bits", (Knob("a", weight_bits=5),))
+        yield from PerKernel({}, (BLOCK,))(*given)
+
+    budget = Budget(resources=Resources(lut=0.95 * (PRICE(network).resources.lut or 0.0)))
+    for propose, kind in ((PerKernel({}, ("weight", BLOCK)), "weight"), (idle, BLOCK)):
+        problem = Problem(train=sample, validation=sample, budget=budget, price=PRICE, propose=propose, trims=True)
+        cut, steps = cutting.cut_until(network, problem, {"lut": 1.0})
+        assert budget.met_by(PRICE(cut))
+        assert {step.kind for step in steps} <= {kind, "depth"}
+        assert kind in {step.kind for step in steps}
 
 
 def test_moves_of_a_chain_are_what_they_were(tagger: Network, jets: tuple[Sample, Sample]) -> None:

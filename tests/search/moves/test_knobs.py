@@ -13,7 +13,7 @@ from hepprune.network import Conv, Dense, Network, Weighted, identity
 from hepprune.pruning import granularity, masks, statistics
 from hepprune.pruning.structure import surgery
 from hepprune.sample import Sample
-from hepprune.search import greedy, moves, sensitivity
+from hepprune.search import cutting, greedy, moves, sensitivity
 from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.moves import CHOICES, PerKernel, knobs
 from hepprune.search.moves.knobs import Knob
@@ -136,7 +136,7 @@ def test_knobs_are_turned_only_where_that_frees_something_and_breaks_nothing(
     for interval in (16, 64):
         budget = Budget(interval_cycles=interval, resources=Resources(lut=lut))
         problem = problem_of(jets, budget, price, CHOICES["resource"])
-        network, steps = greedy.cut_until(shared, problem, {"lut": 1.0, "interval_cycles": 1.0})
+        network, steps = cutting.cut_until(shared, problem, {"lut": 1.0, "interval_cycles": 1.0})
         found = price(network)
         assert budget.met_by(found)
         raised = [step for step in steps if step.kind == "reuse_factor"]
@@ -150,7 +150,7 @@ def test_layers_that_are_slowest_together_are_all_built_faster(shared: Network, 
     slow = knobs.turned(shared, [Knob(f"dense_{n}", reuse_factor=8 if n < 3 else 12) for n in (1, 2, 3)])
     assert price(slow).interval_cycles == 12
     problem = problem_of(jets, Budget(interval_cycles=4), price, ("reuse_factor",))
-    network, steps = greedy.cut_until(slow, problem, {"interval_cycles": 1.0})
+    network, steps = cutting.cut_until(slow, problem, {"interval_cycles": 1.0})
     assert price(network).interval_cycles == 4
     assert {layer.name: layer.reuse_factor for layer in knobs.shared(network)} == dict.fromkeys(
         ("dense_1", "dense_2", "dense_3"), 4
@@ -168,12 +168,25 @@ def test_bits_alone_lead_to_a_smaller_network_or_to_a_budget_missed(
         return cost.estimate(network, TARGET, strategy="latency")
 
     begin = cheap(shared).resources.lut or 0
-    network, steps = greedy.cut_until(shared, problem(0.9 * begin), {"lut": 1.0})
+    network, steps = cutting.cut_until(shared, problem(0.9 * begin), {"lut": 1.0})
     assert {step.kind for step in steps} == {"bits"}
-    assert sum(kernel.fixed_type.width for kernel in network.kernels) == 6 * 3 - len(steps)
+    assert sum(kernel.fixed_type.width for kernel in network.kernels) <= 6 * 3 - len(steps)
     assert all(step.layers[0] in shared.layers for step in steps)
     with pytest.raises(BudgetMissedError, match="lut binds"):
-        greedy.cut_until(shared, problem(0.01 * begin), {"lut": 1.0})
+        cutting.cut_until(shared, problem(0.01 * begin), {"lut": 1.0})
+
+
+@pytest.mark.parametrize("dsp", [0.0, 2.0])
+def test_bits_cross_widths_at_which_nothing_is_freed(tagger: Network, jets: tuple[Sample, Sample], dsp: float) -> None:
+    """A product of these leaves its DSP at 4 bits only, and of none that are allowed there is no fraction to free."""
+    layers = {layer.name: layer.rebuilt(strategy="resource", reuse_factor=4) for layer in tagger if layer.kernels}
+    begin = knobs.settled(tagger.replacing(layers))
+    one_less = knobs.turned(begin, [Knob(kernel.name, weight_bits=5) for kernel in begin.kernels])
+    assert price(one_less).resources.dsp == price(begin).resources.dsp
+    problem = problem_of(jets, Budget(resources=Resources(dsp=dsp)), price, ("bits", "reuse_factor"))
+    network, steps = cutting.cut_until(begin, problem, {"dsp": 1.0})
+    assert (price(network).resources.dsp or 0.0) <= dsp
+    assert all(step.gain > 0 for step in steps)
 
 
 @pytest.mark.parametrize("choose", [moves.CHOICES, moves.ALLOWED])
