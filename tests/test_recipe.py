@@ -196,6 +196,7 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("name", "jet tagger", "name: "),
         ("name", "../up", "name: "),
         ("seed", -1, "seed: .*greater than or equal to 0"),
+        ("budget.interval_cycles", 10**10, "budget.interval_cycles: .*less than or equal to 1000000000"),
         ("seed", "one", "seed: .*integer"),
         ("data.features", [], "data.features: .*at least 1 item"),
         ("data.features", "j_mass", "data.features: "),

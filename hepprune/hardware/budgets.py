@@ -11,6 +11,7 @@ from hepprune.hardware.targets import Target
 _NS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
 _SHORT = {"latency": "latency_ns", "interval": "interval_cycles", "ii": "interval_cycles", "bram": "bram18"}
 _FIGURES = ("latency_ns", "interval_cycles", *RESOURCES)
+_MOST = 1e15  # more than any chip has, or than anything takes; also in other units it is still a finite number
 _VALUE = re.compile(r"((?:[0-9]*\.)?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z%]*)")
 
 
@@ -36,12 +37,7 @@ def read(target: Target, text: str) -> tuple[str, float]:
         raise RecipeError(f"'{text}' is no limit; write for example lut=20000, lut=10%, latency=100ns or interval=1")
     if name not in _FIGURES:
         raise RecipeError(unknown("limit", name, (*_FIGURES, *_SHORT)))
-    match = _VALUE.fullmatch(rest)
-    if rest.startswith("-") and _VALUE.fullmatch(rest[1:]):
-        raise RecipeError(f"the limit '{text}' is below zero; write for example {_example(name)}")
-    if not match:
-        raise RecipeError(f"the limit '{text}' holds no number, such as {_example(name)}")
-    value, unit = float(match[1]), match[2]
+    value, unit = _number(text, rest, name)
     if name == "latency_ns":
         if unit not in {"", "cycles", *_NS}:
             raise RecipeError(f"the limit '{text}' is no time; give ns (also us, ms, s or cycles)")
@@ -53,6 +49,18 @@ def read(target: Target, text: str) -> tuple[str, float]:
     if unit.lower() not in {"", "k", "%", name}:
         raise RecipeError(f"the limit '{text}' is no count of cells; write a number, or a share of the chip as in 10%")
     return name, _cells(target, name, value, unit)
+
+
+def _number(text: str, written: str, name: str) -> tuple[float, str]:
+    """Return the number of a limit and its unit."""
+    match = _VALUE.fullmatch(written)
+    if written.startswith("-") and _VALUE.fullmatch(written[1:]):
+        raise RecipeError(f"the limit '{text}' is below zero; write for example {_example(name)}")
+    if not match:
+        raise RecipeError(f"the limit '{text}' holds no number, such as {_example(name)}")
+    if float(match[1]) > _MOST:
+        raise RecipeError(f"the limit '{text}' is too large; write for example {_example(name)}")
+    return float(match[1]), match[2]
 
 
 def _cells(target: Target, name: str, value: float, unit: str) -> float:
@@ -74,8 +82,8 @@ def check(target: Target, budget: Budget) -> None:
     if target.clock_ns is not None and not 0 < target.clock_ns < math.inf:
         raise RecipeError(f"target '{target.name}' has a clock period of {target.clock_ns:g} ns; it must be above 0")
     for name, limit in budget.limits().items():
-        if not limit >= 0:
-            raise RecipeError(f"the limit {name} of {limit:g} is no number from 0 up")
+        if not 0 <= limit < math.inf:
+            raise RecipeError(f"the limit {name} of {limit:g} is no finite number from 0 up")
     latency = budget.latency_ns
     if latency is not None and latency < target.period_ns:
         raise RecipeError(

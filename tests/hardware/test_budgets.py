@@ -45,6 +45,11 @@ def test_limits_are_read_with_their_units(text: str, expected: tuple[str, float]
         ("latency=1e-7s", None),
         ("dsp=-1", "'dsp=-1' is below zero; write for example dsp="),
         ("interval=0", "an interval of 0 cycles is not possible"),
+        ("interval=1e400", "'interval=1e400' is too large; write for example interval=1"),
+        ("lut=1e400%", "'lut=1e400%' is too large; write for example lut=1000 or lut=10%"),
+        ("lut=1e308%", "'lut=1e308%' is too large"),
+        ("latency=1e400", "'latency=1e400' is too large"),
+        ("latency=1e308s", "'latency=1e308s' is too large"),
     ],
 )
 def test_wrong_units_are_refused_in_one_sentence(text: str, said: str | None) -> None:
@@ -66,7 +71,8 @@ def test_what_is_written_wins_over_the_target() -> None:
     [
         (Target(name="stopped", part="xcvu13p", clock_ns=0.0), Budget(), "'stopped' has a clock period of 0 ns"),
         (Target(name="odd", part="xcvu13p", clock_ns=math.nan), Budget(), "'odd' has a clock period of nan ns"),
-        (TARGET, Budget(resources=Resources(lut=math.nan)), "the limit lut of nan is no number"),
+        (TARGET, Budget(resources=Resources(lut=math.nan)), "the limit lut of nan is no finite number"),
+        (TARGET, Budget(latency_ns=math.inf), "the limit latency_ns of inf is no finite number"),
     ],
 )
 def test_clocks_parts_and_numbers_that_cannot_be_are_refused(target: Target, budget: Budget, said: str) -> None:
