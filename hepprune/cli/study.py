@@ -135,7 +135,7 @@ def _table(found: "Study") -> Table:
 def _knob(point: "Point", name: str) -> str:
     value = getattr(point.setting, name)
     if name == "sparsity":
-        return f"{value:.0%}"
+        return f"{100 * value:.6g}%"
     if name == "clock_ns":
         return f"{value:g}"
     return "" if value is None else value.replace("_", " ") if name == "strategy" else str(value)

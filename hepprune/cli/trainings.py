@@ -65,7 +65,7 @@ def _compared(result: Any) -> Table:
         gap = _cell(metrics[0], point.gap, sign=True)
         table.add_row(
             point.method,
-            f"{point.sparsity:.0%}",
+            f"{100 * point.sparsity:.6g}%",
             f"{1 - point.zeros:.1%}",
             *(_cell(name, point.scores[name]) for name in metrics),
             "-" if point.lut is None else f"{point.lut:,.0f}",

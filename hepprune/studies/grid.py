@@ -40,15 +40,15 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """What tables and folders call it, such as "tagger 6b 50% latency r2 2.5ns"."""
+        """What tables and folders call it, and no other setting, such as "tagger 6b 50% latency r2 2.5ns"."""
         parts = (
             self.model,
             f"{self.bits}b" if self.bits else "",
-            f"{self.sparsity:.0%}" if self.sparsity else "",
+            f"{100 * self.sparsity:.12g}%" if self.sparsity else "",
             self.strategy,
             f"r{self.reuse_factor}" if self.reuse_factor else "",
             f"p{self.parallelization}" if self.parallelization else "",
-            f"{self.clock_ns:g}ns",
+            f"{self.clock_ns:.12g}ns",
         )
         return " ".join(part for part in parts if part)
 

@@ -84,6 +84,14 @@ def test_a_setting_is_named_by_what_it_sets() -> None:
     assert Setting(model="t", clock_ns=5.0).name == "t latency 5ns"
 
 
+def test_settings_that_lie_close_have_names_of_their_own() -> None:
+    grid = Grid(sparsities=(0.975, 0.98, 0.07), clocks_ns=(2.7777777, 2.7777778), strategies=("latency",))
+    names = [each.name for each in grid.settings("t", 5.0)]
+    assert len(set(names)) == 6
+    assert names[0] == "t 97.5% latency 2.7777777ns"
+    assert names[4] == "t 7% latency 2.7777777ns"
+
+
 def test_every_input_keeps_its_own_type_or_gets_that_of_its_own_features() -> None:
     rng = np.random.default_rng(0)
     features = (rng.normal(size=(64, 2)), 100 * rng.normal(size=(64, 2)))
