@@ -127,7 +127,7 @@ def asked(path: Path) -> Asked:
     """
     recipe = recipes.load(path)
     wanted = recipe.budget.model_dump(include={"latency_ns", "interval_cycles", *RESOURCES})
-    limits = tuple(f"{name}={value:g}" for name, value in wanted.items() if value is not None)
+    limits = tuple(f"{name}={value!r}" for name, value in wanted.items() if value is not None)
     return Asked(recipe.target, recipe.search.solver, recipe.strategy, limits)
 
 

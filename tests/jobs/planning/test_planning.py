@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from hepprune import metrics, training
 from hepprune.cli import app
 from hepprune.errors import BudgetMissedError, DataError, NetworkError, RecipeError
-from hepprune.hardware import cost, targets
+from hepprune.hardware import budgets, cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.jobs import planning
 from hepprune.jobs.planning.wholes import PlanSettings
@@ -219,4 +220,16 @@ def test_a_search_that_was_killed_ends_as_if_it_had_not_been(files: tuple[Path, 
 def test_a_recipe_says_what_is_asked() -> None:
     found = planning.asked(Path(__file__).parents[3] / "hls_projects/jet_tagger/recipe.yaml")
     assert (found.target, found.solver, found.strategy) == ("generic_vu13p", "greedy", "distributed_arithmetic")
-    assert found.limits == ("latency_ns=30", "interval_cycles=1")
+    assert found.limits == ("latency_ns=30.0", "interval_cycles=1")
+
+
+def test_limits_of_a_recipe_are_taken_to_the_last_digit(tmp_path: Path) -> None:
+    recipe = yaml.safe_load((Path(__file__).parents[3] / "hls_projects/jet_tagger/recipe.yaml").read_text())
+    recipe["budget"] = {"lut": 1234567, "dsp": 1.1 + 2.2, "latency_ns": 133.33333333}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    read = dict(budgets.read(TARGET, limit) for limit in planning.asked(tmp_path / "recipe.yaml").limits)
+    assert {name: read[name] for name in ("lut", "dsp", "latency_ns")} == {
+        "lut": 1234567.0,
+        "dsp": 1.1 + 2.2,
+        "latency_ns": 133.33333333,
+    }
