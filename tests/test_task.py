@@ -179,6 +179,20 @@ def test_training_lowers_the_loss_and_a_teacher_is_half_of_each_target(*, task: 
         assert torch.allclose(mixed.double(), (wanted + told) / 2)
 
 
+@pytest.mark.parametrize("learns_signal", [True, False])
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_a_teacher_leaves_signal_as_it_is(n_outputs: int, *, learns_signal: bool) -> None:
+    own = Reconstruction(learns_signal=learns_signal)
+    task = own if n_outputs == 1 else Tasks({"a": own, "b": own})
+    values, signal = torch.rand(6, 4) + 1, torch.tensor([0.0, 1, 0, 1, 1, 0])
+    y = task.targets((*(values,) * n_outputs, signal))
+    raw = (torch.zeros_like(values),) * n_outputs
+    before, after = task.each(raw, y), task.each(raw, task.taught(y, raw))
+    assert torch.allclose(after, before / 4)  # half of each target
+    assert bool((after[signal == 0] > 0).all())
+    assert bool((after[signal == 1] > 0).all()) is learns_signal
+
+
 @pytest.mark.parametrize("name", sorted(metrics.METRICS))
 def test_a_jet_of_weight_three_counts_as_three_jets(name: str) -> None:
     rng = np.random.default_rng(9)

@@ -128,7 +128,7 @@ class OneOutput(Task):
         factors = self.factors(values.detach(), self.own(y))
         return tuple(torch.einsum("no,no->n", values, column) for column in factors.unbind(dim=-1))
 
-    def taught(self, y: Targets, teacher: Raw) -> Tensor:
+    def taught(self, y: Targets, teacher: Raw) -> Targets:
         """Return targets half of which are what a teacher puts out."""
         return self._taught(self.own(y), only(teacher).flatten(1))
 

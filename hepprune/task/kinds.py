@@ -159,6 +159,11 @@ class Regression(OneOutput):
         losses = super().each(raw, y)
         return losses * (1 - y[1]) if _is_pair(y) and not self.learns_signal else losses
 
+    def taught(self, y: Targets, teacher: Raw) -> Targets:
+        """Return targets half of which are what a teacher puts out, in a pair with signal as before."""
+        found = super().taught(y, teacher)
+        return (only(found), y[1]) if _is_pair(y) else found
+
     def own(self, y: Targets) -> Tensor:
         """Return the numbers to be met."""
         return y[0] if _is_pair(y) else only(y)

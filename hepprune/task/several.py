@@ -80,8 +80,11 @@ class Tasks(Task):
         return tuple(math.sqrt(share) * each for share, task, pair in parts for each in task.directions(*pair))
 
     def taught(self, y: Targets, teacher: Raw) -> tuple[Tensor, ...]:
-        """Return targets half of which are what a teacher puts out."""
-        return tuple(only(task.taught(own, said)) for _, task, (said, own) in self._parts(teacher, y))
+        """Return targets half of which are what a teacher puts out, and signal after them as before."""
+        self._check(teacher)
+        own, signal = self._split(y)
+        each = zip(self.outputs.values(), own, teacher, strict=True)
+        return (*(only(task.taught(part, said)) for task, part, said in each), *signal)
 
     def score(self, name: str, raw: Arrays, y: Any, weight: Floats | None = None) -> Score:
         """Return one metric of one output, named `<output>.<metric>`."""
