@@ -14,7 +14,7 @@ from hepprune.hardware import cost
 from hepprune.hardware.resources import Estimate
 from hepprune.hardware.targets import Target
 from hepprune.metrics import Metric, Score
-from hepprune.network import Network, identity
+from hepprune.network import Network
 from hepprune.pruning.masks import nonzero_weights
 from hepprune.sample import Sample
 from hepprune.search.plans import tables
@@ -147,14 +147,14 @@ class Wholes:
         return scored(self.settings.measure(model.sample), network.logits(model.sample.x), model.sample)
 
     def _key(self, plan: Plan) -> list[Any]:
-        chosen = [[pick.model, pick.layer, str(pick.option)] for pick in plan.picks]
+        chosen = [[pick.model, pick.layer, pick.option.key] for pick in plan.picks]
         return ["whole", chosen, *self._given]
 
     @cached_property
     def _given(self) -> list[Any]:
-        given = [[identity(model.workshop.network), model.sample.key] for model in self.models]
+        given = [[*model.workshop.key, model.sample.key] for model in self.models]
         judged_by = [tables.named(self.settings.measure(model.sample)) for model in self.models]
-        return [given, self.settings.criterion, judged_by]
+        return [given, judged_by]
 
     def planned(self, plan: Plan, out: Path | None) -> tuple[Planned, ...]:
         """Return what becomes of each model, written beside the solution where there is a folder."""

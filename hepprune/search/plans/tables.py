@@ -9,7 +9,7 @@ from hepprune import metrics
 from hepprune.errors import NetworkError
 from hepprune.hardware.resources import Resources
 from hepprune.metrics import Metric
-from hepprune.network import Layer, Network, identity
+from hepprune.network import Layer, Network
 from hepprune.sample import Sample
 from hepprune.search.plans.choices import Choice, ChoiceTable, Option
 from hepprune.search.plans.pricing import Pricing, Share
@@ -77,7 +77,7 @@ class _Judge:
         unchanged = Option()
         distinct = {_effect(option): layer for option, layer in variants.items()}
         tried = [option for option in distinct if option != unchanged]
-        key = ["effects", *self._key, name, [str(option) for option in tried]]
+        key = ["effects", *self._key, name, [option.key for option in tried]]
         pairs = self.journal.remember(key, partial(self._measured, [distinct[option] for option in tried]))
         effects = {unchanged: (0.0, 0.0)} | dict(zip(tried, pairs, strict=True))
         found = []
@@ -93,15 +93,14 @@ class _Judge:
         found = [replace(options[0], resources=nothing)]
         for option in options[1:]:
             without = self.workshop.build({name: option})
-            key = ["structure", *self._key, name, str(option)]
+            key = ["structure", *self._key, name, option.key]
             loss, error = self.journal.remember(key, partial(self._of_whole, without))
             found.append(_priced(replace(option, loss=loss, error=error), self.pricing.structure(without)))
         return Choice(name, tuple(found))
 
     @property
     def _key(self) -> tuple[str, ...]:
-        workshop = self.workshop
-        return identity(workshop.network), self.sample.key, named(self.metric), workshop.criterion.name
+        return *self.workshop.key, self.sample.key, named(self.metric)
 
     def _of_whole(self, after: Network) -> tuple[float, float]:
         """Return the loss of another network, positive for worse, and its statistical error."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from hepprune.errors import RecipeError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost import reuse
-from hepprune.network import Conv, Kernel, Layer, Network, ReLU, Weighted
+from hepprune.network import Conv, Kernel, Layer, Network, ReLU, Weighted, identity
 from hepprune.network.precision import weight_type
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, selection, statistics
@@ -53,10 +53,14 @@ class ChoiceGrid:
 
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """A network with what is needed to build variants of its layers: a criterion and what it has gathered on jets."""
+    """A network with what is needed to build variants of its layers: a criterion and what it has gathered on jets.
+
+    `gathered_on` is the key of these jets.
+    """
 
     network: Network
     criterion: importance.Criterion
+    gathered_on: str
     gathered: Mapping[str, Any] = field(default_factory=dict)
     means: Mapping[str, Tensor] = field(default_factory=dict)
     structures: Mapping[str, Structure] = field(default_factory=dict)
@@ -68,7 +72,19 @@ class Workshop:
         method = importance.find(criterion)
         gathered, found = method.gather(network, sample), structures.find(network, method, sample)
         means = statistics.means(network, sample)
-        return cls(network=network, criterion=method, gathered=gathered, means=means, structures=found)
+        return cls(
+            network=network,
+            criterion=method,
+            gathered_on=sample.key,
+            gathered=gathered,
+            means=means,
+            structures=found,
+        )
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """All that the variants depend on besides their options."""
+        return identity(self.network), self.criterion.name, self.gathered_on
 
     def options(self, grid: ChoiceGrid) -> Iterator[tuple[str, tuple[Option, ...]]]:
         """Yield every layer or structure that can be changed, with its options; the first leaves it as it is."""

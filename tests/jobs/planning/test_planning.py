@@ -187,6 +187,26 @@ evolve(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
 """
 
 
+def test_a_journal_tells_training_sets_apart_by_the_jets_that_cuts_depend_on(
+    tagger: Network, jets: Jets, tmp_path: Path
+) -> None:
+    train, test = jets
+    features = train.features.clone()
+    features[300:] = 2 * features[300:].flip(1)
+    others = Sample.from_arrays(features.numpy(), train.y.numpy())
+    settings = replace(SETTINGS, n_jets=300)
+
+    def solved(sample: Sample, out: Path) -> PlanSolution:
+        found = planning.search(
+            {"t": tagger}, [(sample, test)], TARGET, settings=settings, budget=half(tagger), out=out
+        )
+        return found.solution
+
+    first, fresh = solved(train, tmp_path / "kept"), solved(others, tmp_path / "fresh")
+    assert fresh != first
+    assert solved(others, tmp_path / "kept") == fresh
+
+
 def evolve(model: Path, data: Path, out: Path) -> None:
     network = load(model)
     settings = replace(SETTINGS, solver="evolve", n_trials=60, seed=3)

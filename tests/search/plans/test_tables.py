@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 from hepprune import metrics, training
@@ -148,6 +150,22 @@ def test_effects_are_remembered(workshop: Workshop, jets: Jets, monkeypatch: pyt
         tables.build(workshop, jets[1], pricing, model="tagger", grid=ChoiceGrid(sparsities=(0.5,)), journal=journal)
         == first
     )
+
+
+def test_effects_of_sparsities_that_lie_close_are_told_apart(workshop: Workshop, jets: Jets) -> None:
+    pricing, journal = Pricing.of(workshop.network, TARGET, strategy="latency"), Journal()
+    below, above = (
+        ChoiceGrid(sparsities=(96.5 / workshop.network["dense_2"].weight.numel() + near,), granularities=("weight",))
+        for near in (-1e-6, 1e-6)  # 96 and 97 weights
+    )
+    build = partial(tables.build, workshop, jets[1], pricing, model="tagger")
+    fresh = build(grid=above)
+    assert effects(build(grid=below, journal=journal)) != effects(fresh)
+    assert effects(build(grid=above, journal=journal)) == effects(fresh)
+
+
+def effects(found: ChoiceTable) -> list[float]:
+    return [option.loss for choice in found.choices for option in choice.options]
 
 
 def test_mistakes_are_refused() -> None:
