@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from hepprune.errors import DataError, NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Network, ReLU, Reshape, Softmax, exact_logits
+from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, Reshape, Softmax, exact_logits
 from hepprune.network.precision import Precision, activation_type, bias_type, is_quantised, quantise, weight_type
+from hepprune.network.precision.choice import constant_type
 from hepprune.sample import Sample
 from hepprune.training import multilayer_perceptron
 from tests.networks import SEEDS, weighted
@@ -174,3 +175,40 @@ def test_a_softmax_at_the_end_has_types_where_they_are_asked_for() -> None:
     assert torch.equal(asked.logits(torch.tensor(JETS)), plain.logits(torch.tensor(JETS)))
     off = (asked(torch.tensor(JETS)) - plain(torch.tensor(JETS))).detach().abs().max()
     assert 0 < float(off) < 0.02
+
+
+@given(st.lists(st.integers(-(2**10), 2**10), min_size=1, max_size=5), st.integers(0, 4))
+def test_constants_have_the_narrowest_type_that_holds_them_all(integers: list[int], fraction: int) -> None:
+    values = torch.tensor(integers) * 2.0**-fraction
+    found = constant_type(values, 6)
+    assert torch.equal(found(values), values)
+    narrower = [FixedPoint(found.width - 1, integer, True, "RND", "SAT") for integer in range(-4, found.width)]
+    assert found.width == 2 or not any(torch.equal(kind(values), values) for kind in narrower if kind.fraction >= 0)
+
+
+def test_constants_that_take_many_bits_are_rounded_to_the_width_and_not_cut_off() -> None:
+    values = torch.tensor([1 / 3, -1.0, 1.0])
+    found = constant_type(values, 6)
+    assert found == FixedPoint(6, 2, True, "RND", "SAT")
+    assert (found(values) - values).abs().max() <= found.step / 2
+
+
+@pytest.mark.parametrize("bits", [3, 6, 10])
+def test_constants_of_a_model_are_left_alone(bits: int) -> None:
+    """Constants that the model multiplies by or adds; what is trained of a sum alone has the width as asked."""
+    fixed = {
+        "projection": Dense("projection", torch.tensor([[0.0, 1, 1, 0], [1, 0, 0, -1]]), torch.zeros(2), fixed=True),
+        "counts": Dense("counts", torch.tensor([[3.0, 40], [0, 1]]), torch.tensor([0.6875, 1.0]), fixed=True),
+        "twice": BatchNorm("twice", torch.tensor([2.0, 1]), torch.tensor([0.0, -1.5]), fixed=True),
+    }
+    added = BatchNorm("added", torch.ones(2), torch.tensor([0.3, -0.3]), held="scale")
+    network = Network([Input("x", 4), *fixed.values(), added, Dense("out", torch.ones(1, 2), torch.zeros(1))])
+    found = quantise(network, JETS, Precision(inputs=INPUTS, weight_bits=bits))
+    for name in ("projection", "counts"):
+        layer, own = found[name], fixed[name]
+        assert torch.equal(layer.used_weight(), own.weight)
+        assert torch.equal(layer.used_bias(), own.bias)
+    for name in ("twice", "added"):
+        assert torch.equal(found[name].used_scale(), network[name].scale)
+    assert torch.equal(found["twice"].used_shift(), fixed["twice"].shift)
+    assert found["added"].scale_type.width == bits

@@ -10,6 +10,7 @@ from hepprune.fixed import FixedPoint
 
 Function = Callable[[Tensor], Tensor]
 _WIDEST = 52  # bits that a type has
+_EXACT = 16  # bits up to which constants are held as they are
 _FINEST = 24  # bits right of the point: products of two values, and sums of them, are then still exact in float64
 
 
@@ -20,6 +21,14 @@ def weight_type(weight: Tensor, width: int, *, headroom: bool = False) -> FixedP
     """
     top = integer_bits(float(weight.abs().max())) + 1 + headroom
     return _closest(weight, [_kind(width, integer, signed=True) for integer in range(top - 3, top + 1)])
+
+
+def constant_type(values: Tensor, width: int) -> FixedPoint:
+    """Return the narrowest signed type that holds constants as they are, or of the width where 16 bits do not."""
+    top = integer_bits(float(values.abs().max()) or 1.0) + 2
+    exact = (_kind(bits, integer, signed=True) for bits in range(2, _EXACT + 1) for integer in (top - 1, top))
+    found = (kind for kind in exact if kind.fraction >= 0 and torch.equal(kind(values), values))
+    return next(found, weight_type(values, width, headroom=True))
 
 
 def bias_type(bias: Tensor, fraction: int) -> FixedPoint:

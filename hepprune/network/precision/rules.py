@@ -9,7 +9,7 @@ from torch import Tensor
 from hepprune.fixed import FixedPoint
 from hepprune.network import layers
 from hepprune.network.precision import tables
-from hepprune.network.precision.choice import activation_type, argument_type, bias_type, weight_type
+from hepprune.network.precision.choice import activation_type, argument_type, bias_type, constant_type, weight_type
 from hepprune.network.ranges import Interval
 from hepprune.network.ranges.rules import is_exact_mean
 from hepprune.network.rules import Rules
@@ -76,15 +76,29 @@ def takes_bits(layer: layers.Layer) -> bool:
 
 
 def _weighted(layer: layers.Weighted, arriving: Interval, *, seen: Seen) -> Types:
-    kind = weight_type(layer.weight, seen.weights(layer))
-    biases = bias_type(layer.bias, kind.fraction + arriving.fraction)
+    if layer.fixed:
+        kind, biases = _constants(layer.weight, layer.bias, arriving, width=seen.weights(layer))
+    else:
+        kind = weight_type(layer.weight, seen.weights(layer))
+        biases = bias_type(layer.bias, kind.fraction + arriving.fraction)
     return {"weight_type": kind, "bias_type": biases} | seen.narrowed()
 
 
 def _batch_norm(layer: layers.BatchNorm, arriving: Interval, *, seen: Seen) -> Types:
-    kind = weight_type(layer.scale, seen.weights(layer))
-    shifts = bias_type(layer.shift, kind.fraction + arriving.fraction)
+    if layer.fixed:
+        kind, shifts = _constants(layer.scale, layer.shift, arriving, width=seen.weights(layer))
+    else:
+        # of a sum alone the scale is one
+        kind = weight_type(layer.scale, seen.weights(layer), headroom=layer.held == "scale")
+        shifts = bias_type(layer.shift, kind.fraction + arriving.fraction)
     return {"scale_type": kind, "shift_type": shifts} | seen.narrowed()
+
+
+def _constants(factor: Tensor, added: Tensor, arriving: Interval, *, width: int) -> tuple[FixedPoint, FixedPoint]:
+    """Return the types of what a model multiplies values by and adds to them, which it is to keep."""
+    kind = constant_type(factor, width)
+    fraction = max(kind.fraction + arriving.fraction, constant_type(added, width).fraction)
+    return kind, bias_type(added, fraction)
 
 
 def _layer_norm(layer: layers.LayerNorm, _: Interval, *, seen: Seen) -> Types:
