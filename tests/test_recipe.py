@@ -11,7 +11,7 @@ from hepprune.errors import RecipeError
 from hepprune.fixed import FixedPoint
 from hepprune.metrics import Conditions
 from hepprune.recipe import Recipe
-from hepprune.task import Binary, Classes, MultiLabel, Reconstruction, Regression, Task, Tasks
+from hepprune.task import BinaryLabel, Classes, MultiLabel, Reconstruction, Regression, Task, Tasks
 from hepprune.training import Fit
 
 DEFAULT = Path(__file__).parents[1] / "hls_projects" / "jet_tagger" / "recipe.yaml"
@@ -320,7 +320,7 @@ def task(kind: Any, data: dict[str, Any], **sections: Any) -> dict[str, Any]:
             Regression(),
             {"resolution(68 %)": 0.1},
         ),
-        (task("binary", {}), Binary(), {"label_auc": 0.01}),
+        (task("binary", {}), BinaryLabel(), {"label_auc": 0.01}),
         (task("multilabel", {"targets": ["c", "d"]}), MultiLabel(), {"label_auc": 0.01}),
         (
             task({"kind": "regression", "loss": "relative"}, {"targets": "pt"}, budget={"max_loss": RELATIVE}),

@@ -19,13 +19,13 @@ from hepprune.pruning.statistics import curvature, gradients
 from hepprune.sample import Sample
 from hepprune.search.sensitivity.effects import measure
 from hepprune.search.sensitivity.replay import LayerVariants
-from hepprune.task import TASKS, Binary, Classes, MultiLabel, Reconstruction, Regression, Task, Tasks, find
+from hepprune.task import TASKS, BinaryLabel, Classes, MultiLabel, Reconstruction, Regression, Task, Tasks, find
 from hepprune.training import Fit
 
 N_JETS, N_IN, N_OUT = 12, 3, 2
 ONE_OUTPUT: dict[str, Task] = {
     "classes": Classes(),
-    "binary": Binary(),
+    "binary": BinaryLabel(),
     "multilabel": MultiLabel(),
     "mse": Regression(),
     "huber": Regression("huber", delta=0.7),
@@ -51,7 +51,7 @@ def network(*, heads: int = 1, n_out: int = N_OUT) -> Network:
 
 def n_out(task: Task) -> int:
     """Return how many values the only output of a task has here."""
-    return 1 if isinstance(task, Binary) else N_IN if isinstance(task, Reconstruction) else N_OUT
+    return 1 if isinstance(task, BinaryLabel) else N_IN if isinstance(task, Reconstruction) else N_OUT
 
 
 def targets(task: Task) -> Tensor:
@@ -246,7 +246,7 @@ def test_the_paired_error_of_every_primary_metric_is_that_of_a_bootstrap(name: s
         (Classes(), [0.25, 0.75, 1.9], "a class is a whole number, 0.25 is not"),
         (Classes(), [[0.3, 0.3], [0.5, 0.5]], "probabilities that add up to one"),
         (MultiLabel(), [[0, 2]], "lie between 0"),
-        (Binary(), [[0, 1]], "has one target a jet, not 2"),
+        (BinaryLabel(), [[0, 1]], "has one target a jet, not 2"),
         (Regression(), [1.0, np.nan], "is not finite"),
         (Regression("relative"), [1.0, 0.0], "is zero"),
         (BOTH, [[0, 1]], "tasks of 2 outputs"),
@@ -264,12 +264,12 @@ def test_targets_of_another_task_are_refused(task: Task, y: object, said: str) -
         (Classes(), 2, [0, 2], "tells 2 classes apart, 0 to 1, and a jet is of class 2"),
         (Classes(), 2, [0, -1], "tells 2 classes apart, 0 to 1, and a jet is of class -1"),
         (Classes(), 2, [[0.5, 0.25, 0.25], [0, 0, 1]], "puts out 2 values, and the jets have 3 targets"),
-        (Binary(), 2, [0, 1], "puts out 2 values, and the jets have 1 targets"),
+        (BinaryLabel(), 2, [0, 1], "puts out 2 values, and the jets have 1 targets"),
         (MultiLabel(), 1, [[0, 1], [1, 1]], "puts out 1 values, and the jets have 2 targets"),
         (Regression(), 3, [[0, 1], [1, 1]], "puts out 3 values, and the jets have 2 targets"),
         (Regression(), 3, ([[0, 1], [1, 1]], [0, 1]), "puts out 3 values, and the jets have 2 targets"),
         (
-            Tasks({"a": Binary()}),
+            Tasks({"a": BinaryLabel()}),
             2,
             [[0, 1]],
             "output 'a': the network puts out 2 values, and the jets have 1 targets",
@@ -327,8 +327,8 @@ def test_an_output_of_several_axes_is_that_of_as_many_values(task: Task) -> None
         (np.ones((2, 1)), 3.0, None, Regression(), "not the single number 3"),
         ((), [0, 1], None, Classes(), "a sample has no jets"),
         (np.ones((2, 1)), [0, 1], [[1], [1]], Classes(), r"one number a jet, and these have the shape \(2, 1\)"),
-        (np.ones((2, 1)), {"a": [0, 1]}, None, Tasks({"a": Binary(), "b": Binary()}), "outputs a, b, and are given of a"),
-        (np.ones((2, 1)), {}, None, Tasks({"a": Binary()}), "of the outputs a, and are given of none"),
+        (np.ones((2, 1)), {"a": [0, 1]}, None, Tasks({"a": BinaryLabel(), "b": BinaryLabel()}), "outputs a, b, and are given of a"),
+        (np.ones((2, 1)), {}, None, Tasks({"a": BinaryLabel()}), "of the outputs a, and are given of none"),
     ],
 )  # fmt: skip
 def test_arrays_that_are_no_jets_are_refused(x: Any, y: Any, weight: Any, task: Task, said: str) -> None:
@@ -339,7 +339,7 @@ def test_arrays_that_are_no_jets_are_refused(x: Any, y: Any, weight: Any, task: 
 @pytest.mark.parametrize("names", [(), ("", "a"), ("a.b", "c")])
 def test_outputs_without_a_name_of_their_own_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(DataError, match="tasks of several outputs are none" if not names else "a name without dots"):
-        Tasks({name: Binary() for name in names})
+        Tasks({name: BinaryLabel() for name in names})
 
 
 def test_mistakes_end_in_one_sentence() -> None:

@@ -18,7 +18,7 @@ from hepprune.network import Network
 from hepprune.pipeline.context import Context
 from hepprune.recipe import Recipe, Teacher
 from hepprune.sample import Sample
-from hepprune.task import Binary, Reconstruction
+from hepprune.task import BinaryLabel, Reconstruction
 
 _BATCH = 4096  # jets that a teacher scores at a time: it may be large
 
@@ -91,7 +91,7 @@ def _lesson(recipe: Recipe, teacher: Teacher, jets: Jets) -> Sample:
             raise DataError(
                 f"data.signal: '{recipe.data.signal}' is true of all jets or of none, and a teacher tells both"
             )
-        return Sample.from_arrays(jets.x, jets.targets[:, -1], weight, task=Binary())
+        return Sample.from_arrays(jets.x, jets.targets[:, -1], weight, task=BinaryLabel())
     known = _background(recipe, jets)
     if not known.any():
         raise DataError(f"data.signal: '{recipe.data.signal}' is true of all jets, and none is left to teach")

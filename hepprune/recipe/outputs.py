@@ -11,7 +11,7 @@ from hepprune.data.inputs import values
 from hepprune.metrics import Conditions
 from hepprune.recipe.base import Section, placed
 from hepprune.recipe.data import Data
-from hepprune.task import Binary, Classes, Reconstruction, Task, check_names, find
+from hepprune.task import BinaryLabel, Classes, Reconstruction, Task, check_names, find
 
 Kind = Literal["classes", "binary", "multilabel", "regression", "reconstruction"]
 
@@ -75,7 +75,7 @@ class Output:
     @property
     def reads_label(self) -> bool:
         """Whether the targets are what the label column holds."""
-        return isinstance(self.task, Classes | Binary) and not self.columns
+        return isinstance(self.task, Classes | BinaryLabel) and not self.columns
 
 
 def outputs(tasks: Mapping[str, Head], data: Data, conditions: Conditions) -> dict[str, Output]:

@@ -2,13 +2,13 @@
 
 from hepprune.errors import DataError, check_known
 from hepprune.task.base import Raw, Targets, Task, copied
-from hepprune.task.kinds import Binary, Classes, MultiLabel, Reconstruction, Regression
+from hepprune.task.kinds import BinaryLabel, Classes, MultiLabel, Reconstruction, Regression
 from hepprune.task.several import Tasks, check_names
 
-__all__ = ["TASKS", "Binary", "Classes", "MultiLabel", "Raw", "Reconstruction", "Regression", "Targets", "Task"]
+__all__ = ["TASKS", "BinaryLabel", "Classes", "MultiLabel", "Raw", "Reconstruction", "Regression", "Targets", "Task"]
 __all__ += ["Tasks", "check_names", "copied", "find"]
 
-TASKS: dict[str, type[Task]] = {"classes": Classes, "binary": Binary, "multilabel": MultiLabel}
+TASKS: dict[str, type[Task]] = {"classes": Classes, "binary": BinaryLabel, "multilabel": MultiLabel}
 TASKS |= {"regression": Regression, "reconstruction": Reconstruction}
 
 

@@ -110,7 +110,7 @@ class MultiLabel(OneOutput):
 
 
 @dataclass(frozen=True)
-class Binary(MultiLabel):
+class BinaryLabel(MultiLabel):
     """One yes-or-no question a jet, by one logit; targets are 0 and 1."""
 
     def targets(self, y: Any) -> Tensor:

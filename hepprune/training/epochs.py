@@ -98,7 +98,7 @@ class _Jets(_Struct):
     _fields_ = (*((name, _PLACE) for name in ("x", "y", "order")), ("n_jets", _LONG), ("batch", _LONG))
 
 
-class Read:
+class PreparedJets:
     """Jets as compiled code reads them, made anew where they, or what is done to features first, are not as before."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class Epochs:
     acting: _Acting
 
     @classmethod
-    def of(cls, chain: Chain, jets: Sample, read: Read) -> "Epochs | None":
+    def of(cls, chain: Chain, jets: Sample, read: PreparedJets) -> "Epochs | None":
         """Return a chain of hidden layers of ReLUs in fixed point that tells classes apart; None of any other."""
         fixed, own = chain.acting.fixed, chain.optimiser.values
         fits = own.device.type == "cpu" and own.dtype == torch.float32 and len(own) < MOST

@@ -33,8 +33,8 @@ class Pass:
     quantised: bool
     penalty: Penalty | None
     is_long: bool
-    trained: epochs.Read = field(default_factory=epochs.Read)
-    judged: epochs.Read = field(default_factory=epochs.Read)
+    trained: epochs.PreparedJets = field(default_factory=epochs.PreparedJets)
+    judged: epochs.PreparedJets = field(default_factory=epochs.PreparedJets)
 
     def __call__(self, network: Network, train: Sample, order: Tensor) -> float:
         """Train a network on jets in an order, in place, and return the mean loss.
@@ -62,7 +62,7 @@ class Pass:
     def _chain(self, network: Network) -> Chain | None:
         return None if self.penalty else Chain.of(network, self.optimiser, quantised=self.quantised)
 
-    def _whole(self, chain: Chain | None, jets: Sample, read: epochs.Read) -> epochs.Epochs | None:
+    def _whole(self, chain: Chain | None, jets: Sample, read: epochs.PreparedJets) -> epochs.Epochs | None:
         return epochs.Epochs.of(chain, jets, read) if chain is not None and self.is_long else None
 
     def _steps(self, network: Network, chain: Chain | None, train: Sample, order: Tensor) -> Iterator[Tensor]:

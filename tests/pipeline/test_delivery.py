@@ -24,7 +24,7 @@ from hepprune.network import Argmax, Dense, Layer, Network, Softmax, exact_logit
 from hepprune.pipeline import delivery, firmware, taggers
 from hepprune.pipeline.context import Context
 from hepprune.quantisers import FixedPoints
-from hepprune.task import Binary, Classes, MultiLabel, Regression, Task
+from hepprune.task import BinaryLabel, Classes, MultiLabel, Regression, Task
 
 ROOT = Path(__file__).parents[2]
 TREE = ROOT / "datasets/jets_features.root"
@@ -165,7 +165,7 @@ def test_the_patterns_play_without_a_mismatch_and_a_wrong_one_shows(
     ("last", "task", "meaning"),
     [
         (Dense("d", torch.ones(2, 2), torch.zeros(2)), Classes(), "class logits"),
-        (Dense("d", torch.ones(1, 2), torch.zeros(1)), Binary(), "label logits"),
+        (Dense("d", torch.ones(1, 2), torch.zeros(1)), BinaryLabel(), "label logits"),
         (Dense("d", torch.ones(2, 2), torch.zeros(2)), MultiLabel(), "label logits"),
         (Dense("d", torch.ones(2, 2), torch.zeros(2)), Regression(), "values"),
         (Softmax("s"), Classes(), "probabilities"),

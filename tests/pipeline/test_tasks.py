@@ -25,7 +25,7 @@ from hepprune.pipeline import delivery, firmware, taggers
 from hepprune.pipeline.context import Context
 from hepprune.report.summary import Summary
 from hepprune.sample import Sample
-from hepprune.task import Binary, Classes, MultiLabel, Reconstruction, Regression, Tasks
+from hepprune.task import BinaryLabel, Classes, MultiLabel, Reconstruction, Regression, Tasks
 
 N_JETS, FEATURES = 4000, ("a", "b", "c")
 
@@ -126,7 +126,7 @@ def test_weights_and_targets_of_each_task_are_read(folder: Path) -> None:
     with uproot.open(folder / "jets.root") as file:
         raw = file["Jets"].arrays(library="np")
     whole = {
-        "binary": (read(folder, "binary", {"targets": ["is_up"], "weight": "weight"}), Binary(), raw["is_up"][:, None]),
+        "binary": (read(folder, "binary", {"targets": ["is_up"], "weight": "weight"}), BinaryLabel(), raw["is_up"][:, None]),
         "multilabel": (
             read(folder, "multilabel", {"targets": ["is_out", "is_up"]}),
             MultiLabel(),

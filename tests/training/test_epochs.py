@@ -17,7 +17,7 @@ from hepprune.sample import Sample
 from hepprune.task import Regression
 from hepprune.training import Fit, epochs, fit
 from hepprune.training.chains import Chain, Placed
-from hepprune.training.epochs import Epochs, Read
+from hepprune.training.epochs import Epochs, PreparedJets
 from hepprune.training.optimiser import AdamW, Rate, one_cycle
 from hepprune.training.passes import Pass
 
@@ -84,7 +84,7 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ 
 )
 def test_an_epoch_is_that_of_the_steps_in_torch(kind: FixedPoint | FixedPoints, rounding: str, *, taught: bool) -> None:
     sample = jets(taught=taught)
-    assert Epochs.of(chained(drawn(kind, rounding)), sample, Read()) is not None
+    assert Epochs.of(chained(drawn(kind, rounding)), sample, PreparedJets()) is not None
     still = [passed(drawn(kind, rounding), sample, iter([Rate(0.0, 0.9)] * 3), compiled=c) for c in (True, False)]
     moved = [passed(drawn(kind, rounding), sample, one_cycle(0.01, 3), compiled=c) for c in (True, False)]
     for (loss, mine), (wanted, torchs) in (still, moved):
@@ -137,7 +137,7 @@ def test_other_chains_and_tasks_are_left_to_torch() -> None:
     cases = [(drawn(each), sample) for each in (wraps, signed, replace(OWN, rounding="RND_CONV"))]
     large = drawn(ONE, hidden=(400, 240))  # 104,000 parameters
     for network, each in [*cases, (plain, weighted), (plain, numbers), (large, sample)]:
-        assert Epochs.of(chained(network), each, Read()) is None
+        assert Epochs.of(chained(network), each, PreparedJets()) is None
 
 
 @needs_compiler
@@ -145,7 +145,7 @@ def test_other_chains_and_tasks_are_left_to_torch() -> None:
 def test_sums_that_float32_does_not_hold_are_left_to_torch(width: int, *, taken: bool) -> None:
     """Twenty products of 4 by 2 and a bias of 2 are 162 at most, where 2^24 last places are 256 or 128."""
     chain = chained(drawn(ONE, features=FixedPoint(width, 3, True, "RND", "SAT")))
-    assert (Epochs.of(chain, jets(taught=False), Read()) is not None) == taken
+    assert (Epochs.of(chain, jets(taught=False), PreparedJets()) is not None) == taken
 
 
 def test_other_devices_are_left_to_torch() -> None:
@@ -157,12 +157,12 @@ def test_other_devices_are_left_to_torch() -> None:
         for part in chain.steps
     )
     own = AdamW([torch.nn.Parameter(each.detach().to("meta")) for each in chain.optimiser.slopes])
-    assert Epochs.of(replace(chain, steps=steps, optimiser=own), jets(taught=False), Read()) is None
+    assert Epochs.of(replace(chain, steps=steps, optimiser=own), jets(taught=False), PreparedJets()) is None
 
 
 @needs_compiler
 def test_features_enter_anew_only_where_jets_or_their_type_change() -> None:
-    read, sample = Read(), jets(taught=False)
+    read, sample = PreparedJets(), jets(taught=False)
     wider = replace(FEATURES, width=7)
     found = [
         read(chained(drawn(OWN, features=kind)), given)[0]

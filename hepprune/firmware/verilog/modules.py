@@ -9,7 +9,7 @@ from typing import Any
 from hepprune.files import write_text
 from hepprune.firmware import texts
 from hepprune.firmware.verilog import adders, repeats
-from hepprune.firmware.verilog.repeats import Instance, Places, Split
+from hepprune.firmware.verilog.repeats import Instance, Partition, Places
 
 _TABLE = re.compile(r'lookup_table #\((\d+), (\d+), "(table_[0-9a-f-]+)\.mem"\)')
 
@@ -41,7 +41,7 @@ def _write(folder: Path, name: str, text: str) -> str:
     return name
 
 
-def _stage(name: str, stage: Any, parts: Split, modules: Sequence[str]) -> str:
+def _stage(name: str, stage: Any, parts: Partition, modules: Sequence[str]) -> str:
     ends = list(pairwise(accumulate(map(adders.width, stage.inp_qint), initial=0)))
     widths = [sum(map(adders.width, instance.graph.out_qint)) for instance in parts.instances]
     numbered = list(enumerate(zip(modules, parts.instances, strict=True)))

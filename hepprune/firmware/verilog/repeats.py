@@ -32,7 +32,7 @@ class Instance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class Partition:
     """A graph as instances of parts, and a rest whose ports are those of the whole and then what the parts put out.
 
     `places` has for every output a number of the place that it is of, None where it is of several.
@@ -43,7 +43,7 @@ class Split:
     places: Places
 
 
-def split(graph: Any, places: Places) -> Split:
+def split(graph: Any, places: Places) -> Partition:
     """Return a graph, whose ports are of known places, with what stands in it several times as instances of parts.
 
     Parts that share no port are looked for first, such as a layer at each of its places; then, in what is left, parts
@@ -62,7 +62,7 @@ def split(graph: Any, places: Places) -> Split:
             parts[place].append(i)
     meeting, _ = _repeated(graph, parts.values())
     instances = (*apart, *overlapping, *meeting)
-    return Split(instances=instances, rest=_rest(graph, instances), places=_leaving(graph, instances, places))
+    return Partition(instances=instances, rest=_rest(graph, instances), places=_leaving(graph, instances, places))
 
 
 def _leaving(graph: Any, instances: Iterable[Instance], places: Places) -> Places:

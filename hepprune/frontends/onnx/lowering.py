@@ -33,7 +33,7 @@ _UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read(Lowered):
+class LoweredGraph(Lowered):
     """The network, and what of the file it came from: `changes` are settings that its nodes need to compute it.
 
     `channels_last` names the inputs and outputs whose second axis in the file is the last one in the network.
@@ -52,7 +52,7 @@ class Read(Lowered):
         return GraphFit(network=network, before=self.network, n_jets=self.n_jets, values=values, parts=self.parts)
 
 
-def lower(proto: Any, fit: GraphFit | None = None) -> Read:
+def lower(proto: Any, fit: GraphFit | None = None) -> LoweredGraph:
     """Return the network that computes what a checked model does, with the settings of its nodes that `fit` tells.
 
     Raises:
@@ -79,7 +79,7 @@ def lower(proto: Any, fit: GraphFit | None = None) -> Read:
     named = {name: output_layer(built, built.values[name], Ref(name)) for name in outputs}
     moved = _channels_last(built, {name: built.values[name].layer for name in inputs} | named)
     network = network_of(built, built.merge_quantisers(list(named.values())))
-    return Read(
+    return LoweredGraph(
         network=network,
         slots=tuple(slot for slot in built.slots if slot.layer in network.layers),
         n_jets=built.n_jets,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hepprune.frontends.onnx.files import STANDARD, load
-from hepprune.frontends.onnx.lowering import Read, lower
+from hepprune.frontends.onnx.lowering import LoweredGraph, lower
 
 
 @torch.no_grad()
@@ -31,7 +31,7 @@ def run(path: Path, features: Sequence[Tensor]) -> list[Tensor]:
     return _by_onnxruntime(proto, read, features)
 
 
-def _by_onnxruntime(proto: Any, read: Read, features: Sequence[Tensor]) -> list[Tensor]:
+def _by_onnxruntime(proto: Any, read: LoweredGraph, features: Sequence[Tensor]) -> list[Tensor]:
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
@@ -62,10 +62,10 @@ def _pieces(values: list[Tensor], n_jets: int | None) -> list[list[Tensor]]:
     return [list(piece) for piece in zip(*filled, strict=True)]
 
 
-def _as_in_file(name: str, value: Tensor, read: Read) -> Tensor:
+def _as_in_file(name: str, value: Tensor, read: LoweredGraph) -> Tensor:
     return (value.movedim(-1, 1) if name in read.channels_last else value).float().contiguous()
 
 
-def _as_in_network(name: str, value: Tensor, read: Read) -> Tensor:
+def _as_in_network(name: str, value: Tensor, read: LoweredGraph) -> Tensor:
     value = value.unsqueeze(1) if value.ndim == 1 else value
     return value.movedim(1, -1) if name in read.channels_last else value

@@ -15,7 +15,7 @@ from hepprune.errors import NetworkError
 from hepprune.files import replacing
 from hepprune.frontends.onnx.building import Site
 from hepprune.frontends.onnx.fitting import Place
-from hepprune.frontends.onnx.lowering import Read, lower
+from hepprune.frontends.onnx.lowering import LoweredGraph, lower
 from hepprune.frontends.onnx.quantisation import settings
 from hepprune.frontends.pytorch.values import Value
 from hepprune.frontends.pytorch.writing import filled_model
@@ -44,7 +44,7 @@ def _filled(network: Network, like: Any) -> Any:
     _check_quantisers(network, known)
     state = [known]
 
-    def made(tensors: Mapping[str, Tensor]) -> tuple[Any, Read]:
+    def made(tensors: Mapping[str, Tensor]) -> tuple[Any, LoweredGraph]:
         proto = type(like)()
         proto.CopyFrom(like)
         _replace(proto, tensors)
@@ -98,7 +98,7 @@ def _replace(proto: Any, tensors: Mapping[str, Tensor]) -> None:
             _set_sizes(entry, tuple(tensors[entry.name].shape))
 
 
-def _requantise(proto: Any, site: Site, network: Network, before: Read) -> None:
+def _requantise(proto: Any, site: Site, network: Network, before: LoweredGraph) -> None:
     """Give a quantiser's node another scale, width and rounding where the network's own is another."""
     import onnx
 
@@ -146,7 +146,7 @@ def _set_sizes(entry: Any, shape: tuple[int, ...]) -> None:
                 size.dim_value = now
 
 
-def _check_quantisers(network: Network, read: Read, *, same: bool = False) -> None:
+def _check_quantisers(network: Network, read: LoweredGraph, *, same: bool = False) -> None:
     """Refuse quantisers of values that the model has no node for, and such as it has and the network has not."""
     placed = {(site.layer, site.kind) for site in read.sites}
     for layer, kind in placed:

@@ -26,7 +26,7 @@ Heads = tuple[int, int]  # how many, and how wide each is
 
 
 @dataclass(frozen=True)
-class Split:
+class HeadAxes:
     """The layer whose value has heads and their values on these axes; no axis of heads where there is only one."""
 
     layer: str
@@ -40,7 +40,7 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention:
+class AttentionLayers:
     """An attention in a network: its dense layers by role, what splits them into heads, and what joins these again.
 
     `joined` is the layer whose value has those of all heads on one axis, `axis`.
@@ -48,7 +48,7 @@ class Attention:
 
     title: str
     dense: Mapping[str, str]
-    splits: Mapping[str, Split]
+    splits: Mapping[str, HeadAxes]
     joined: str
     axis: int
     packed: bool
@@ -104,7 +104,7 @@ def _spread(layer: Layer, places: Tensor, size: int, *, axis: int) -> Layer:
     return layer.rebuilt(weight_type=None, bias_type=None, **arrays)
 
 
-def attentions(network: Network, slots: tuple[Slot, ...]) -> list[Attention]:
+def attentions(network: Network, slots: tuple[Slot, ...]) -> list[AttentionLayers]:
     """Return the attentions of a network whose arrays are those of torch's modules, as slots tell."""
     readers = defaultdict[str, list[str]](list)
     for name, source in ((name, source) for name, sources in network.sources.items() for source in sources):
@@ -118,7 +118,7 @@ def attentions(network: Network, slots: tuple[Slot, ...]) -> list[Attention]:
 
 def _attention(
     network: Network, slots: tuple[Slot, ...], title: str, readers: Mapping[str, list[str]]
-) -> Attention | None:
+) -> AttentionLayers | None:
     prefix = f"{title}." if title else ""
     packed = sorted(
         (slot for slot in slots if slot.target == f"{prefix}in_proj_weight" and slot.rows is not None),
@@ -135,10 +135,10 @@ def _attention(
     joined, axis = _joined(network, dense["output"])
     if network.shapes[joined][axis] != math.prod(splits["value"].heads(network)):
         return None
-    return Attention(title=title, dense=dense, splits=splits, joined=joined, axis=axis, packed=bool(packed))
+    return AttentionLayers(title=title, dense=dense, splits=splits, joined=joined, axis=axis, packed=bool(packed))
 
 
-def _split(network: Network, readers: Mapping[str, list[str]], dense: str, role: str) -> Split | None:
+def _split(network: Network, readers: Mapping[str, list[str]], dense: str, role: str) -> HeadAxes | None:
     """Return where a dense layer's values arrive as heads at a product of two values; None if they do not.
 
     The product says which axis is which: shapes do not, where there is one head, position or value of a head.
@@ -155,7 +155,7 @@ def _split(network: Network, readers: Mapping[str, list[str]], dense: str, role:
     values = [axis for axis in values if (own[axis] in out) == (role == "value")]
     if len(heads) > 1 or len(values) != 1:
         return None
-    split = Split(name, heads[0] if heads else None, values[0])
+    split = HeadAxes(name, heads[0] if heads else None, values[0])
     return split if math.prod(split.heads(network)) == network.shapes[dense][-1] else None
 
 
@@ -176,7 +176,9 @@ def _joined(network: Network, dense: str) -> tuple[str, int]:
     return name, axis
 
 
-def padded(network: Network, slots: tuple[Slot, ...], wanted: Callable[[Network, Attention], Heads | None]) -> Network:
+def padded(
+    network: Network, slots: tuple[Slot, ...], wanted: Callable[[Network, AttentionLayers], Heads | None]
+) -> Network:
     """Return a network of the same outputs with the heads that are wanted of each attention, None for those it has.
 
     Raises:
@@ -190,10 +192,10 @@ def padded(network: Network, slots: tuple[Slot, ...], wanted: Callable[[Network,
     return network.replacing(changed) if changed else network
 
 
-def of_module(like: nn.Module) -> Callable[[Network, Attention], Heads | None]:
+def of_module(like: nn.Module) -> Callable[[Network, AttentionLayers], Heads | None]:
     """Return what says which heads a module's attentions must have: as many values in all as channels."""
 
-    def wanted(network: Network, attention: Attention) -> Heads | None:
+    def wanted(network: Network, attention: AttentionLayers) -> Heads | None:
         part = like.get_submodule(attention.title)
         if not isinstance(part, nn.MultiheadAttention):
             return None
@@ -215,7 +217,7 @@ def of_module(like: nn.Module) -> Callable[[Network, Attention], Heads | None]:
     return wanted
 
 
-def of_program(network: Network, attention: Attention) -> Heads | None:
+def of_program(network: Network, attention: AttentionLayers) -> Heads | None:
     """Return the heads that an attention of a program must have: all of the same width where they are packed.
 
     Heads of one value are put in order before they are joined, for which there must be two.

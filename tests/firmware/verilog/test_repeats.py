@@ -27,7 +27,7 @@ def deep_sets(n_places: int) -> Network:
     return Network([*layers, GlobalPool("mean", "average", result=NARROW), make.dense("out", 6, 3, result=None)])
 
 
-def assert_same(network: Network, levels: int) -> list[repeats.Split]:
+def assert_same(network: Network, levels: int) -> list[repeats.Partition]:
     """Compare every stage with its parts, as da4ml runs them, on values that can be there."""
     found, solution = [], rtl.solve(network)
     places = solution.places or (None,) * solution.logic.shape[0]
@@ -52,7 +52,7 @@ def computed(graph: Any, values: np.ndarray) -> np.ndarray:
     return outputs
 
 
-def _cost(parts: repeats.Split) -> float:
+def _cost(parts: repeats.Partition) -> float:
     graphs = [*(instance.graph for instance in parts.instances), parts.rest]
     return sum(op.cost for graph in graphs for op in graph.ops)
 
