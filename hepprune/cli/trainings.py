@@ -9,7 +9,7 @@ from rich.table import Table
 
 from hepprune.cli.screen import AsJson, Screen, Workers, numbers, show, words, workers
 
-Source = Annotated[str, typer.Argument(help="A recipe.yaml, or a model file or module:factory with --data.")]
+SourceArgument = Annotated[str, typer.Argument(help="A recipe.yaml, or a model file or module:factory with --data.")]
 Jets = Annotated[Path | None, typer.Option(help="Jets of a model: a recipe.yaml or an .npz with x and y.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where networks, JSON and plots go.")]
 
@@ -17,7 +17,7 @@ _SHOWN = 2  # metrics in the table; comparison.json has all
 
 
 def compare(
-    source: Source = "hls_projects/jet_tagger/recipe.yaml",
+    source: SourceArgument = "hls_projects/jet_tagger/recipe.yaml",
     *,
     data: Jets = None,
     methods: Annotated[
@@ -175,7 +175,7 @@ def _by_cost(result: Any) -> Table:
 
 
 def latency(
-    source: Source,
+    source: SourceArgument,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The smaller network (.npz for a recipe's tagger).")],
     on: Annotated[str, typer.Option(help="What is measured: torch:cpu or torch:cuda.")] = "torch:cpu",

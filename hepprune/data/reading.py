@@ -14,7 +14,7 @@ from hepprune.data.files import branches
 from hepprune.data.files.slabs import Chunk
 from hepprune.data.inputs import Columns, Input
 from hepprune.data.jets import Jets
-from hepprune.data.sources import Source
+from hepprune.data.sources import DataSource
 from hepprune.data.weights import Flatten
 from hepprune.errors import DataError
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def read(
-    source: Source,
+    source: DataSource,
     *,
     features: Sequence[str],
     n_constituents: int | None = None,
@@ -48,7 +48,7 @@ def read(
 
 
 def read_inputs(
-    source: Source,
+    source: DataSource,
     inputs: Mapping[str, Input],
     *,
     classes: Sequence[str] = (),
@@ -215,7 +215,7 @@ def _narrowed(values: NDArray[Any]) -> NDArray[np.float32]:
         return values.astype(np.float32)
 
 
-def event_column(source: Source) -> str | None:
+def event_column(source: DataSource) -> str | None:
     """Return the column that regroups jets where there is one; warn where there is none, and rows are split alone."""
     first = sources.files(source)[0]
     if EVENT in sources.columns(first):

@@ -20,10 +20,10 @@ ARRAYS = "the arrays given"
 
 # A file, several, a pattern of files, or trees by their files as uproot takes them; or arrays of one row per jet by
 # their names, or an awkward array of records.
-Source = str | Path | Sequence[str | Path] | Mapping[str, Any] | Any
+DataSource = str | Path | Sequence[str | Path] | Mapping[str, Any] | Any
 
 
-def files(given: Source) -> list[Any]:
+def files(given: DataSource) -> list[Any]:
     """Return each file of a source, those that a pattern matches in the order of their names; arrays as they are.
 
     Raises:
@@ -49,12 +49,12 @@ def _matched(spec: str) -> list[str]:
     return [f"{each}:{tree}" if tree else each for each in found]
 
 
-def told(source: Source) -> str:
+def told(source: DataSource) -> str:
     """Return what a source is called."""
     return source if isinstance(source, str) else ARRAYS
 
 
-def columns(source: Source) -> dict[str, str]:
+def columns(source: DataSource) -> dict[str, str]:
     """Return the columns of one file or of arrays, with what they hold.
 
     Raises:
@@ -75,7 +75,7 @@ def entries(file: str) -> int:
     return int(_format(file).entries(file))
 
 
-def iterate(source: Source, names: Sequence[str], *, n_rows: int | None = None) -> Iterator[Any]:
+def iterate(source: DataSource, names: Sequence[str], *, n_rows: int | None = None) -> Iterator[Any]:
     """Yield the named columns of one file or of arrays as awkward arrays of records, chunk by chunk.
 
     Raises:

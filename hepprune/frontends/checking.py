@@ -12,7 +12,7 @@ from hepprune.network import BatchNorm, Input, Layer, Network, Recurrent, Weight
 from hepprune.network.ranges import intervals
 
 # From features as a network takes them, one tensor for each Input, to outputs as it puts them out.
-Run = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+RunModel = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 _Values = tuple[Network, Mapping[str, Tensor]]
 # What frameworks raise when a model does not fit what it is given.
 _FAILURES = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError, AssertionError)
@@ -29,7 +29,7 @@ class Reading:
     """
 
     network: Network
-    run: Run | None = None
+    run: RunModel | None = None
     batches: tuple[int, ...] = (3, 5)
     advice: str = ""
 

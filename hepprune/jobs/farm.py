@@ -34,7 +34,7 @@ class ToolLimits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class SynthesisRun:
     """The outcome of a project: its figures, or why there are none; `resumed` if they are those of an earlier run."""
 
     project: Path
@@ -52,7 +52,7 @@ def synthesise(
     limits: ToolLimits = ToolLimits(),
     ledger: Path | None = None,
     track: Track = silent,
-) -> list[Run]:
+) -> list[SynthesisRun]:
     """Synthesise projects and return what came of each; a failure of one does not stop the others.
 
     A project whose files have not changed since it was measured by the same tool is not measured again. Without an
@@ -69,7 +69,7 @@ def synthesise(
     pool = executor or executors.Serial()
     near, stop = isinstance(pool, ThreadPoolExecutor | executors.Serial), Event()
     task = partial(_watched, chosen.name, track, stop) if near else partial(_run, chosen.name)
-    runs: dict[synthesis.Job, Run] = {}
+    runs: dict[synthesis.Job, SynthesisRun] = {}
     try:
         for job, run in executors.completed(pool, task, works):
             runs[job] = run
@@ -81,7 +81,7 @@ def synthesise(
     return [runs[job] for job in works]
 
 
-def _watched(tool: str, track: Track, stop: Event, job: synthesis.Job) -> Run:
+def _watched(tool: str, track: Track, stop: Event, job: synthesis.Job) -> SynthesisRun:
     """Run a job with what its log says shown as it goes."""
     with track(f"{tool}: {_project(job).name}") as advance:
         return _run(tool, replace(job, progress=partial(advance, 0), stopped=stop.is_set))
@@ -142,7 +142,7 @@ def _verilog_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
     return synthesis.Job.of(replace(design, sources=sources), project / "synthesis")
 
 
-def _run(name: str, job: synthesis.Job) -> Run:
+def _run(name: str, job: synthesis.Job) -> SynthesisRun:
     """Return what an earlier run kept, if the project is still the same, else run the tool."""
     tool = synthesis.choose(name)
     sources = job.sources if job.hls_project is None else synthesis.vendor.sources(job.hls_project)
@@ -150,9 +150,9 @@ def _run(name: str, job: synthesis.Job) -> Run:
     key = content_hash(tool.name, tool.version(), job.part, job.clock_ns, content)
     note = job.folder / f"{tool.name}.json"
     if known := stored.noted(Measurement, note, key):
-        return Run(project=_project(job), key=key, measurement=known, resumed=True)
+        return SynthesisRun(project=_project(job), key=key, measurement=known, resumed=True)
     try:
         measured = tool.run(job)
     except RunFailedError as problem:
-        return Run(project=_project(job), key=key, measurement=None, failure=problem.failure)
-    return Run(project=_project(job), key=key, measurement=stored.note(Measurement, note, key, measured))
+        return SynthesisRun(project=_project(job), key=key, measurement=None, failure=problem.failure)
+    return SynthesisRun(project=_project(job), key=key, measurement=stored.note(Measurement, note, key, measured))

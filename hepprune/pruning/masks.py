@@ -44,7 +44,7 @@ class Cut:
             )
 
 
-Plan = tuple[Cut, ...]
+Cuts = tuple[Cut, ...]
 
 
 def apply(network: Network, plan: Iterable[Cut]) -> Network:

@@ -12,7 +12,7 @@ from hepprune.network.node import as_tuple
 from hepprune.pruning import compensation, importance, masks, selection, structured
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning.importance import Criterion
-from hepprune.pruning.masks import Plan
+from hepprune.pruning.masks import Cuts
 from hepprune.sample import Sample
 from hepprune.task import Classes
 
@@ -71,7 +71,7 @@ def make(
     normalisation: str = "none",
     keep: int = 0,
     seed: int = 0,
-) -> Plan:
+) -> Cuts:
     """Return the cuts that `prune` makes.
 
     Raises:

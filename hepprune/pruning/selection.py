@@ -8,7 +8,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError, check_known
 from hepprune.network import Kernel, Network
 from hepprune.pruning import granularity as granularities
-from hepprune.pruning.masks import Cut, Plan
+from hepprune.pruning.masks import Cut, Cuts
 
 SCOPES = ("global", "local")
 
@@ -66,7 +66,7 @@ def select(
     scope: str = "global",
     normalisation: str = "none",
     keep: int = 0,
-) -> Plan:
+) -> Cuts:
     """Return the cuts of the least important units, round(sparsity x units) of them, per layer if the scope is "local".
 
     `scores` has one score per unit, by layer. Units that are cut already count and go first. Without a sparsity

@@ -8,7 +8,7 @@ from hepprune.network import Conv, Network, Recurrent
 from hepprune.pruning import selection
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.importance.combined import block_scores, group_scores
-from hepprune.pruning.masks import Cut, Plan
+from hepprune.pruning.masks import Cut, Cuts
 from hepprune.pruning.statistics import gates
 from hepprune.pruning.structure import blocks, coupling
 from hepprune.pruning.structure.coupling import Group
@@ -40,7 +40,7 @@ def make(
     normalisation: str = "none",
     keep: int = 0,
     seed: int = 0,
-) -> Plan:
+) -> Cuts:
     """Return the cuts of the least important units, round(sparsity x units) of them, whole groups at a time.
 
     With jets the biases of those that read a unit take over its mean. Units that are cut already count and go first.

@@ -14,7 +14,7 @@ from hepprune.hardware.resources import Estimate
 from hepprune.metrics import Floats
 from hepprune.report import plots
 from hepprune.report.plots import costs, physics
-from hepprune.report.plots.physics import Weighted
+from hepprune.report.plots.physics import WeightedValues
 
 FILE = "designs.json"
 
@@ -33,7 +33,7 @@ class Counted:
         return cls(tuple(found.tolist()), tuple(counts.tolist()))
 
     @property
-    def weighted(self) -> Weighted:
+    def weighted(self) -> WeightedValues:
         """Both as arrays, (n_values,) each."""
         return np.array(self.values, float), np.array(self.counts, float)
 

@@ -9,7 +9,7 @@ from hepprune.errors import RecipeError, ToolMissingError, unknown
 from hepprune.hardware.resources import Measurement
 from hepprune.synthesis.job import Job
 
-Run = Callable[[Job], Measurement]
+RunTool = Callable[[Job], Measurement]
 
 # What `auto` takes first: the truer stage, and the vendor before the open flow.
 _PREFERRED = ("vitis_vivado", "vitis", "vivado", "yosys")
@@ -24,7 +24,7 @@ class Tool:
 
     name: str
     stage: str
-    run: Run
+    run: RunTool
     version: Callable[[], str]
     needs_hls: bool = False
     needs: tuple[tuple[str, ...], ...] = ()
@@ -49,10 +49,10 @@ def synthesis_tool(
     needs_hls: bool = False,
     needs: tuple[tuple[str, ...], ...] = (),
     package: str | None = None,
-) -> Callable[[Run], Run]:
+) -> Callable[[RunTool], RunTool]:
     """Register a function as the way to measure with a tool."""
 
-    def register(run: Run) -> Run:
+    def register(run: RunTool) -> RunTool:
         SYNTHESIS_TOOLS[name] = Tool(
             name=name, stage=stage, run=run, version=version, needs_hls=needs_hls, needs=needs, package=package
         )

@@ -79,7 +79,7 @@ class Placed:
         return quantise.passed_between(above, values - self.ends[1], -math.inf, 0.0)
 
 
-Step = RoundedValues | Rectified | Placed
+ChainStep = RoundedValues | Rectified | Placed
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class Chain:
     `entry` is done to features, and the steps of each layer to each of its values before the next one reads them.
     """
 
-    entry: tuple[Step, ...]
-    steps: tuple[tuple[Step, ...], ...]
+    entry: tuple[ChainStep, ...]
+    steps: tuple[tuple[ChainStep, ...], ...]
     acting: Acting
     optimiser: AdamW
 
@@ -115,7 +115,7 @@ class Chain:
         if acting is None:
             return None
         # what is done before the first dense layer, then behind each of them
-        steps: list[list[Step]] = [[]]
+        steps: list[list[ChainStep]] = [[]]
         for layer in layers:
             steps += [[]] if isinstance(layer, Dense) else []
             steps[-1] += _steps(layer, optimiser.values, quantised=quantised)
@@ -158,7 +158,7 @@ class Chain:
         return passages, values
 
     @staticmethod
-    def _back(passage: Passage, steps: tuple[Step, ...], gradient: Tensor, slopes: list[Tensor]) -> Tensor:
+    def _back(passage: Passage, steps: tuple[ChainStep, ...], gradient: Tensor, slopes: list[Tensor]) -> Tensor:
         """Return the gradient of a layer's sums from that of what leaves, and write those of weight and bias."""
         for step, values in zip(reversed(steps), reversed(passage.before), strict=True):
             gradient = step.passed(gradient, values)
@@ -178,7 +178,7 @@ def _line(network: Network) -> list[Layer]:
     return layers[::-1] if plain and flat and alone and isinstance(layers[-1], Input) else []
 
 
-def _steps(layer: Layer, like: Tensor, *, quantised: bool) -> Iterator[Step]:
+def _steps(layer: Layer, like: Tensor, *, quantised: bool) -> Iterator[ChainStep]:
     """Yield what is done to each value of a layer."""
     kind = layer.result if quantised else None
     if isinstance(layer, ReLU):

@@ -27,7 +27,7 @@ from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.task import Classes
 from hepprune.training.acting import ActingArray, Fixed
-from hepprune.training.chains import Chain, Placed, Rectified, Step
+from hepprune.training.chains import Chain, ChainStep, Placed, Rectified
 from hepprune.training.optimiser import EPSILON, SQUARES, Rate
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class PreparedJets:
     """Jets as compiled code reads them, made anew where they, or what is done to features first, are not as before."""
 
     def __init__(self) -> None:
-        self._source: tuple[Sample, tuple[Step, ...]] | None = None
+        self._source: tuple[Sample, tuple[ChainStep, ...]] | None = None
         self._arrays: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, chain: Chain, jets: Sample) -> tuple[Tensor, Tensor]:
@@ -183,7 +183,7 @@ class Epochs:
         return torch.tensor([self.x.shape[1], *(len(part.values) for part in self.chain.acting.parts[::2])])
 
 
-def _kind(steps: Sequence[Step], like: Tensor) -> Placed | None:
+def _kind(steps: Sequence[ChainStep], like: Tensor) -> Placed | None:
     """Return the types of the values of a layer behind its ReLU, which code is written for if they saturate."""
     match steps:
         case [Rectified(math.inf, None), Placed() as found]:

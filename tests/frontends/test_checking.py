@@ -27,7 +27,7 @@ def network(*, typed: bool = False) -> Network:
     return Network([Input("jets", 4, result), first, ReLU("positive", result), Slice("part", 1, 4), last])
 
 
-def running(net: Network) -> frontends.checking.Run:
+def running(net: Network) -> frontends.checking.RunModel:
     def run(given: Sequence[Tensor]) -> list[Tensor]:
         return [net(given[0].float(), quantised=False)]
 

@@ -13,10 +13,10 @@ from hepprune.firmware.tracing import rounding
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
 
-Operation = Callable[[Any, Any], Any]
+Combine = Callable[[Any, Any], Any]
 
 
-def combined(operation: Operation, values: Iterable[Any]) -> Any:
+def combined(operation: Combine, values: Iterable[Any]) -> Any:
     """Return what an operation that may be done in any order makes of variables, those that come first first."""
     order = itertools.count()
     heap = [(float(value.latency), next(order), value) for value in values]
@@ -42,7 +42,7 @@ def larger(left: Any, right: Any) -> Any:
     return left.max_of(right)
 
 
-OPERATIONS: dict[str, Operation] = {
+OPERATIONS: dict[str, Combine] = {
     "add": added,
     "multiply": product,
     "maximum": larger,

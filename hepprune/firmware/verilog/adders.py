@@ -64,7 +64,9 @@ _PRODUCT: ContextVar[Product] = ContextVar("product")  # how matrices are multip
 
 # Returns what multiplies variables by a matrix (n_in, n_out), given their ranges, how many adder levels late they are,
 # and the levels that it may spend beyond its minimum.
-Solver = Callable[[NDArray[np.float32], Sequence[Any], Sequence[float], int], Callable[[NDArray[Any]], Sequence[Any]]]
+MatrixSolver = Callable[
+    [NDArray[np.float32], Sequence[Any], Sequence[float], int], Callable[[NDArray[Any]], Sequence[Any]]
+]
 
 
 def _by_da4ml(matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Sequence[float], slack: int) -> Any:
@@ -82,10 +84,10 @@ def _by_alkaid(matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Seque
     return lambda values: functools.reduce(lambda read, part: part(read, quantize=False), parts, values)
 
 
-SOLVERS: dict[str, Solver] = {"da4ml": _by_da4ml, "alkaid": _by_alkaid}
+SOLVERS: dict[str, MatrixSolver] = {"da4ml": _by_da4ml, "alkaid": _by_alkaid}
 
 
-def _solved_once(solver: Solver, depth_slack: int) -> Product:
+def _solved_once(solver: MatrixSolver, depth_slack: int) -> Product:
     graphs: dict[tuple[Any, ...], Callable[[NDArray[Any]], Sequence[Any]]] = {}
 
     def product(matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.checking import Run
+from hepprune.frontends.checking import RunModel
 from hepprune.frontends.keras.files import KerasModel, leaves, read_model, weights_beside
 
 _ROOTS = ("tf_keras", "keras")
@@ -71,6 +71,6 @@ def loaded(path: Path, *, like: Any) -> Any:
         return model
 
 
-def running(model: Any) -> Run:
+def running(model: Any) -> RunModel:
     """Return what runs a model of one input and one output on features."""
     return lambda given: [torch.as_tensor(np.asarray(model.predict(given[0].float().numpy(), verbose=0)))]

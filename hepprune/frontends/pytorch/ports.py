@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hepprune.frontends.checking import Run
+from hepprune.frontends.checking import RunModel
 from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.values import Axes, Value, axes_of, inverse
 
@@ -23,7 +23,7 @@ class Ports:
         """Numbers of jets to try a model on: two other than it was traced with, or the only one that it takes."""
         return (3, 5) if self.n_jets is None else (self.n_jets,)
 
-    def running(self, model: Callable[[list[Tensor]], Sequence[Tensor]]) -> Run:
+    def running(self, model: Callable[[list[Tensor]], Sequence[Tensor]]) -> RunModel:
         """Return what runs a model, which takes and gives values as the program does, on the network's features."""
 
         def run(given: Sequence[Tensor]) -> list[Tensor]:

@@ -12,7 +12,7 @@ from hepprune.report.plots import canvas, panels, save
 from hepprune.report.summary import FIGURES, Feedback
 
 _MARKERS = {"lut": "o", "ff": "s", "dsp": "D", "bram18": "^", "uram": "P", "latency_ns": "v"}
-Point = tuple[float, float, float]  # the largest share of any limit, the loss, its error
+PlanPoint = tuple[float, float, float]  # the largest share of any limit, the loss, its error
 _CELL_MARKERS = {"lut": "o", "ff": "s", "dsp": "D", "bram18": "^", "uram": "v"}
 
 
@@ -90,7 +90,7 @@ def latency_stack(
         return save(figure, path)
 
 
-def plan_front(points: Sequence[Point], chosen: Point, *, metric: str, path: Path) -> list[Path]:
+def plan_front(points: Sequence[PlanPoint], chosen: PlanPoint, *, metric: str, path: Path) -> list[Path]:
     """Draw the front with its errors, the chosen plan and the budget, and return the files (png and pdf)."""
     with canvas() as (figure, axes):
         shares, losses, errors = zip(*points, strict=True)

@@ -15,7 +15,7 @@ from hepprune.report.plots import canvas, legend, panels, save
 _BINS = 10  # of the truth
 _LEAST = 0.1  # efficiency; below it a mistag rate rests on a handful of jets, of classes that are alike in number
 _N_MARKERS = 12
-Weighted = tuple[Floats, Floats]  # values, and how often each is there
+WeightedValues = tuple[Floats, Floats]  # values, and how often each is there
 MARKERS = frozenset("o")  # lines that are markers: of hardware, which lies on the curve of its network
 
 
@@ -102,7 +102,7 @@ def response(forms: Sequence[Scored], truth: Floats, name: str, path: Path) -> l
         return save(figure, path)
 
 
-def weight_histogram(before: Weighted, after: Weighted, path: Path) -> list[Path]:
+def weight_histogram(before: WeightedValues, after: WeightedValues, path: Path) -> list[Path]:
     """Draw the weights that act, before and after; those of `before` that are gone count as zeros after.
 
     Both are quantised weights and how often each is there; the spike at zero is what the firmware does not build.

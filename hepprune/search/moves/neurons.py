@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hepprune.network import Dense, Kernel, Layer, Network, Recurrent
 from hepprune.pruning.importance import Criterion
-from hepprune.pruning.masks import Cut, Plan
+from hepprune.pruning.masks import Cut, Cuts
 from hepprune.pruning.statistics import Statistics
 from hepprune.pruning.structure import blocks, coupling
 from hepprune.pruning.structure.coupling import Group
@@ -60,7 +60,7 @@ class Neurons:
             found[name] = rows.reshape(-1, n_out).sum(dim=0)
         return self._summed(found) > 0
 
-    def cuts(self, units: Tensor, statistics: Statistics) -> Plan:
+    def cuts(self, units: Tensor, statistics: Statistics) -> Cuts:
         """Return the cuts of some units, by index; the biases of those that read them take over their means."""
         chosen = units.tolist()
         if not self.alone:
@@ -107,7 +107,7 @@ class Branch:
     alone = False  # its kernels go together
 
     @property
-    def cuts(self) -> Plan:
+    def cuts(self) -> Cuts:
         """The cuts of all its weights."""
         acting = ((kernel.name, _branch_acting(kernel)) for kernel in self.kernels)
         return tuple(Cut(name, "weight", units) for name, units in acting if units)

@@ -24,7 +24,7 @@ from hepprune.search.plans.pareto import Picks, PlanSolution
 from hepprune.search.plans.solvers import milp
 
 Flags = NDArray[np.bool_]
-Solve = Callable[[PlanProblem], PlanSolution]
+SolvePlan = Callable[[PlanProblem], PlanSolution]
 
 EVERY, MOST = 1000, 600  # plans up to which all are priced, and how many are where there are more
 _DRAWN = 200  # plans whose predicted use says which limits are alike
@@ -38,7 +38,7 @@ _LEVELS = 6  # intervals that are explored for themselves
 _SPARED = ("dsp", "bram18", "uram")  # cells of which a budget may allow none
 
 
-def explore(problem: PlanProblem, solve: Solve, price: Price, *, every: int = EVERY, most: int = MOST) -> Atlas:
+def explore(problem: PlanProblem, solve: SolvePlan, price: Price, *, every: int = EVERY, most: int = MOST) -> Atlas:
     """Return plans of a problem's tables, priced; of its limits only the interval is looked at.
 
     Up to `every` plans all are priced, else about `most`.
@@ -78,7 +78,7 @@ def _corners(problem: PlanProblem) -> Iterator[tuple[PlanProblem, float]]:
             yield found, 0 if math.isinf(slowest) else slowest
 
 
-def _explore(problem: PlanProblem, solve: Solve, atlas: Atlas, most: int) -> None:
+def _explore(problem: PlanProblem, solve: SolvePlan, atlas: Atlas, most: int) -> None:
     chart = Chart.of(problem, atlas)
     knapsack, kept = chart.links.knapsack, chart.links.kept
     # what loses least, uses least or keeps least of each choice, where these are few plans: where a layer is cut to
@@ -152,7 +152,7 @@ class Chart:
         return np.asarray(np.divide(real, predicted, out=np.ones_like(real), where=known).clip(*_NEAR))
 
 
-def _ladder(chart: Chart, solve: Solve, weighing: Flags) -> Iterator[Picks]:
+def _ladder(chart: Chart, solve: SolvePlan, weighing: Flags) -> Iterator[Picks]:
     """Yield the plans that a solver finds for lower and lower shares of the limits, each around the last."""
     picks = chart.links.knapsack.start
     yield picks
@@ -169,7 +169,7 @@ def _ladder(chart: Chart, solve: Solve, weighing: Flags) -> Iterator[Picks]:
         picks = found
 
 
-def _solved(chart: Chart, solve: Solve, picks: Picks, shares: Floats) -> tuple[Picks, bool]:
+def _solved(chart: Chart, solve: SolvePlan, picks: Picks, shares: Floats) -> tuple[Picks, bool]:
     """Return the plan that a solver finds around another within shares of the limits (0 is no limit).
 
     And whether it found one; else it is the plan that is closest to those limits.

@@ -186,7 +186,7 @@ def cuttable(network: Network, granularities: Iterable[str]) -> list[Place]:
 
 def lowest(
     what: Kernel | Neurons | Branch, granularity: str, level: float, statistics: Statistics, criterion: str
-) -> tuple[masks.Plan, float]:
+) -> tuple[masks.Cuts, float]:
     """Return the cuts of the least important `level` of the units, and the loss increase they are predicted to cost.
 
     `digit` cuts, at level s, one digit from each of the least important fraction s of the weights; a branch goes whole.

@@ -13,7 +13,7 @@ from torch import Tensor
 from hepprune.fixed import MANTISSA, FixedPoint, Quantiser
 from hepprune.network import Dense, Layer, Network, ReLU
 
-Kernel = Callable[..., Tensor]
+Compute = Callable[..., Tensor]
 
 # A product in the widest vectors of any processor, which torch itself asks for only in compiled code; the library it
 # asks otherwise takes twice as long where the processor is of another maker.
@@ -38,7 +38,7 @@ def units(network: Network, order: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-def single(network: Network, layer: Layer, units: Mapping[str, float], needed: set[str]) -> Kernel:
+def single(network: Network, layer: Layer, units: Mapping[str, float], needed: set[str]) -> Compute:
     """Return what computes a layer's value, in its unit, from values in theirs."""
     unit = units[layer.name]
     before = [units[source] for source in network.sources.get(layer.name, ())] or [1.0]
@@ -55,7 +55,7 @@ def single(network: Network, layer: Layer, units: Mapping[str, float], needed: s
     return _in_units(lambda *values: node.quantised(node.layer.compute(*values, quantised=True)), before, unit)
 
 
-def _in_units(compute: Kernel, before: list[float], unit: float) -> Kernel:
+def _in_units(compute: Compute, before: list[float], unit: float) -> Compute:
     """Return a kernel that computes in plain numbers, whatever units its values have."""
     if unit == 1 and all(each == 1 for each in before):
         return compute
@@ -77,7 +77,7 @@ def _by_class(weight: Tensor, bias: Tensor, values: Tensor) -> Tensor:
     return linear(weight, bias, values)
 
 
-def _relu(kind: Quantiser | None, unit: float, *, in_place: bool) -> Kernel:
+def _relu(kind: Quantiser | None, unit: float, *, in_place: bool) -> Compute:
     """Return max(x, 0) under a type; rounding down and saturating, the usual one, needs two passes and no copy."""
     quick = (
         isinstance(kind, FixedPoint)
@@ -96,7 +96,7 @@ def _relu(kind: Quantiser | None, unit: float, *, in_place: bool) -> Kernel:
     return compute
 
 
-def stacked(network: Network, layers: Sequence[Layer], units: Mapping[str, float]) -> Kernel:
+def stacked(network: Network, layers: Sequence[Layer], units: Mapping[str, float]) -> Compute:
     """Return what computes the values of all stand-ins for a layer, of its name, (n_jets x n, *shape)."""
     unit = units[layers[0].name]
     before = [units[source] for source in network.sources[layers[0].name]]

@@ -19,7 +19,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.network import Input, Layer, Network, Shared
 from hepprune.search.sensitivity import kernels
-from hepprune.search.sensitivity.kernels import Kernel
+from hepprune.search.sensitivity.kernels import Compute
 
 T = TypeVar("T")
 
@@ -131,8 +131,8 @@ class _Plan:
     groups: tuple[LayerVariants, ...]
     order: tuple[str, ...]
     sources: Mapping[str, tuple[str, ...]]
-    single: Mapping[str, Kernel]
-    stacked: tuple[Kernel, ...]
+    single: Mapping[str, Compute]
+    stacked: tuple[Compute, ...]
     following: tuple[tuple[str, ...], ...]
     logits: str
     whole: Mapping[int, tuple[Network, ...]]

@@ -93,7 +93,7 @@ def test_products_of_sums_in_a_type_cost_what_da4ml_says(a: FixedPoint, b: Fixed
 
 @settings(max_examples=60, deadline=None)
 @given(KINDS, st.integers(1, 9), st.sampled_from([operations.add, operations.largest]))
-def test_reductions_cost_what_da4ml_says(kind: FixedPoint, n: int, operation: operations.Operation) -> None:
+def test_reductions_cost_what_da4ml_says(kind: FixedPoint, n: int, operation: operations.CircuitOperation) -> None:
     theirs = arithmetic.added if operation is operations.add else arithmetic.larger
     bill = Bill()
     values = Wires(np.repeat(wires(kind).planes, n, axis=1))

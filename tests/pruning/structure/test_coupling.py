@@ -15,7 +15,7 @@ from hepprune.firmware.names import Names
 from hepprune.network import Dense, Input, Layer, Merge, Network, Recurrent, TopK
 from hepprune.network.layers import Concatenate
 from hepprune.pruning import masks
-from hepprune.pruning.masks import Plan
+from hepprune.pruning.masks import Cuts
 from hepprune.pruning.structure import coupling, surgery
 from hepprune.quantisers import FixedPoints
 from tests.networks import SEEDS
@@ -28,11 +28,11 @@ def jets(network: Network, *, seed: int, dtype: torch.dtype) -> torch.Tensor:
     return torch.tensor(np.random.default_rng(seed).normal(size=shape) * 2, dtype=dtype)
 
 
-def planned(plan: Plan) -> dict[str, int]:
+def planned(plan: Cuts) -> dict[str, int]:
     return {cut.layer: len(cut.units) for cut in plan if cut.granularity == "neuron"}
 
 
-def check_gone(network: Network, shrunk: Network, plan: Plan) -> None:
+def check_gone(network: Network, shrunk: Network, plan: Cuts) -> None:
     for name, count in planned(plan).items():
         assert shrunk[name].n_out <= max(1, network[name].n_out - count), name
 

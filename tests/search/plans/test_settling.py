@@ -7,7 +7,7 @@ from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.search.plans import solvers
 from hepprune.search.plans.choices import Choice, ChoiceTable, PlanProblem
-from hepprune.search.plans.exploring import Solve, explore
+from hepprune.search.plans.exploring import SolvePlan, explore
 from hepprune.search.plans.pareto import Plan
 from hepprune.search.plans.settling import Settled, settle
 from tests.search.plans.solvers.drawing import option
@@ -24,7 +24,7 @@ def settled(factor: float, lut: float, *, solver: str = "greedy", every: int = 0
         return {"lut": factor * (pick.option.resources.lut or 0.0), "dsp": 0.0, "latency_ns": 5.0}
 
     problem = PlanProblem.of([ONE], Budget(resources=Resources(lut=lut)))
-    solve: Solve = solvers.find(solver)
+    solve: SolvePlan = solvers.find(solver)
     return settle(problem, explore(problem, solve, price, every=every), name=solver)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.frontends.keras.qkeras.quantisers import is_known, name_of, parse
-from hepprune.frontends.keras.qkeras.scales import EPSILON, Settings, exponents, fixed_point, ternary_threshold
+from hepprune.frontends.keras.qkeras.scales import EPSILON, QuantiserSettings, exponents, fixed_point, ternary_threshold
 from hepprune.quantisers import Binary, Ternary
 
 # Functions of QKeras that share no definition with Keras' own of the same name.
@@ -58,7 +58,7 @@ def activation(described: Any) -> tuple[QuantisedFunction, ...]:
     return _ACTIVATIONS[found.kind](found.settings)
 
 
-def _bits(settings: Settings) -> tuple[QuantisedFunction, ...]:
+def _bits(settings: QuantiserSettings) -> tuple[QuantisedFunction, ...]:
     base, alpha = fixed_point(settings), settings["alpha"]
     if isinstance(base, Binary):
         return (QuantisedFunction("binary_tanh", {}, Binary(_scale(alpha))),)
@@ -73,7 +73,7 @@ def _scale(alpha: Any) -> float:
     raise NetworkError(f"a quantiser of activations has alpha={str(alpha)[:40]}, which is no number")
 
 
-def _relu(settings: Settings) -> tuple[QuantisedFunction, ...]:
+def _relu(settings: QuantiserSettings) -> tuple[QuantisedFunction, ...]:
     slope, bits, integer = settings["negative_slope"], settings["bits"], settings["integer"]
     if settings["use_sigmoid"]:
         raise NetworkError("quantized_relu with use_sigmoid has an upper end that is no step of its type")
@@ -87,7 +87,7 @@ def _relu(settings: Settings) -> tuple[QuantisedFunction, ...]:
     return (QuantisedFunction("relu", {}, result),)
 
 
-def _leaky(settings: Settings) -> tuple[QuantisedFunction, ...]:
+def _leaky(settings: QuantiserSettings) -> tuple[QuantisedFunction, ...]:
     """Return both sides of a leaky ReLU: QKeras clips the negative one at slope * 2**integer, not at 2**integer."""
     slope, bits, integer = settings["negative_slope"], settings["bits"], settings["integer"]
     shift = -int(np.log2(slope))
@@ -100,7 +100,7 @@ def _leaky(settings: Settings) -> tuple[QuantisedFunction, ...]:
     return QuantisedFunction("linear", {}, positive), QuantisedFunction("leaky_relu", {"slope": float(slope)}, negative)
 
 
-def _tanh(settings: Settings) -> tuple[QuantisedFunction, ...]:
+def _tanh(settings: QuantiserSettings) -> tuple[QuantisedFunction, ...]:
     if settings["symmetric"] and settings["bits"] < 2:
         raise NetworkError("quantized_tanh with one bit and symmetric=True holds nothing but zero")
     overflow = "SAT_SYM" if settings["symmetric"] else "SAT"
@@ -108,14 +108,14 @@ def _tanh(settings: Settings) -> tuple[QuantisedFunction, ...]:
     return (QuantisedFunction("tanh", {}, result) if real else QuantisedFunction("hard_tanh", _HALF, result),)
 
 
-def _sigmoid(settings: Settings) -> tuple[QuantisedFunction, ...]:
+def _sigmoid(settings: QuantiserSettings) -> tuple[QuantisedFunction, ...]:
     if settings["symmetric"]:
         raise NetworkError("quantized_sigmoid with symmetric=True has a lower end above zero")
     result, real = FixedPoint(settings["bits"], 0, False, "RND_CONV", "SAT"), settings["use_real_sigmoid"]
     return (QuantisedFunction("sigmoid", {}, result) if real else QuantisedFunction("hard_sigmoid", _HALF, result),)
 
 
-def _binary(settings: Settings) -> tuple[QuantisedFunction, ...]:
+def _binary(settings: QuantiserSettings) -> tuple[QuantisedFunction, ...]:
     scale = _scale(settings["alpha"])
     if not settings["use_01"]:
         return (QuantisedFunction("binary_tanh", {}, Binary(scale)),)
@@ -124,18 +124,18 @@ def _binary(settings: Settings) -> tuple[QuantisedFunction, ...]:
     return (QuantisedFunction("binary_tanh", {}, FixedPoint(1, 1, False, "TRN", "SAT")),)
 
 
-def _ternary(settings: Settings) -> tuple[QuantisedFunction, ...]:
+def _ternary(settings: QuantiserSettings) -> tuple[QuantisedFunction, ...]:
     return (QuantisedFunction("linear", {}, Ternary(float(ternary_threshold(settings)), _scale(settings["alpha"]))),)
 
 
-def _po2(settings: Settings, *, sign_bits: int) -> tuple[QuantisedFunction, ...]:
+def _po2(settings: QuantiserSettings, *, sign_bits: int) -> tuple[QuantisedFunction, ...]:
     if settings["quadratic_approximation"] or settings["log2_rounding"] != "rnd" or settings.get("negative_slope"):
         raise NetworkError("activations as even powers of two, rounded down or with a slope cannot be taken over")
     result = replace(exponents(settings, sign_bits=sign_bits), zero=float(EPSILON))
     return (QuantisedFunction("linear" if sign_bits else "relu", {}, result),)
 
 
-_ACTIVATIONS: dict[str, Callable[[Settings], tuple[QuantisedFunction, ...]]] = {
+_ACTIVATIONS: dict[str, Callable[[QuantiserSettings], tuple[QuantisedFunction, ...]]] = {
     "quantized_bits": _bits,
     "quantized_relu": _relu,
     "quantized_tanh": _tanh,

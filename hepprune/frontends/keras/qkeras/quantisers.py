@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.frontends.keras.qkeras.scales import Floats, Settings, rounded
+from hepprune.frontends.keras.qkeras.scales import Floats, QuantiserSettings, rounded
 from hepprune.quantisers import Binary, PowerOfTwo, Scaled, Ternary
 from hepprune.quantisers.scaled import tuples
 
@@ -20,7 +20,7 @@ _NOISE = {"qnoise_factor": 1.0, "var_name": None, "use_ste": True, "use_variable
 _PO2 = _ROUNDING | {"quadratic_approximation": False, "log2_rounding": "rnd"} | _NOISE
 _SAMPLED = {"temperature": 0.0, "use_real_sigmoid": True}
 # Arguments in order, with QKeras' defaults; what only training uses is there to be accepted.
-_ARGUMENTS: dict[str, Settings] = {
+_ARGUMENTS: dict[str, QuantiserSettings] = {
     "quantized_bits": {"bits": 8, "integer": 0, "symmetric": 0, "keep_negative": True, "alpha": None}
     | _ROUNDING
     | {"scale_axis": None}
@@ -52,7 +52,7 @@ class Described:
     """A quantiser of QKeras: its name, and all of its settings."""
 
     kind: str
-    settings: Settings
+    settings: QuantiserSettings
 
     @property
     def config(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def name_of(described: Any) -> Any:
     return described.get("config" if described.get("class_name") == "function" else "class_name")
 
 
-def _called(text: str) -> tuple[str, list[Any], Settings]:
+def _called(text: str) -> tuple[str, list[Any], QuantiserSettings]:
     """Return a name, arguments and keywords from a text such as "quantized_bits(6,0,alpha=1)"."""
     name = name_of(text)
     # QKeras splits the text at "(" and ignores all arguments unless there is exactly one: a quantiser inside another's
@@ -122,7 +122,7 @@ def _called(text: str) -> tuple[str, list[Any], Settings]:
         raise NetworkError(f"'{text[:60]}' is no call of a quantiser with plain numbers") from problem
 
 
-def _checked(kind: str, given: list[Any], named: Settings) -> Described:
+def _checked(kind: str, given: list[Any], named: QuantiserSettings) -> Described:
     if kind in _REFUSED:
         raise NetworkError(f"the quantiser {kind} cannot be taken over: {_REFUSED[kind]}")
     if kind not in _ARGUMENTS:
@@ -139,7 +139,7 @@ def _checked(kind: str, given: list[Any], named: Settings) -> Described:
     return Described(kind, {"use_01": False} | settings if kind == "stochastic_binary" else settings)
 
 
-def _check_values(kind: str, settings: Settings) -> None:
+def _check_values(kind: str, settings: QuantiserSettings) -> None:
     for name, limit in (("bits", 52), ("integer", 64)):
         value = settings.get(name, 1)
         value = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
@@ -248,7 +248,7 @@ def held(
     raise NetworkError(f"weights of type {type(quantiser).__name__} have values that no quantised layer holds")
 
 
-def _as_bits(quantiser: Quantiser | None, scale: Floats) -> Settings:
+def _as_bits(quantiser: Quantiser | None, scale: Floats) -> QuantiserSettings:
     """Return the settings of the quantized_bits that holds a quantiser's values, its scale written down."""
     if isinstance(quantiser, Scaled):
         base, alpha = quantiser.base, scale.tolist() if scale.size > 1 else float(scale.item())

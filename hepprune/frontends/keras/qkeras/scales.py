@@ -12,7 +12,7 @@ from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.quantisers import Binary, PowerOfTwo, Ternary
 
 Floats = NDArray[np.float32]
-Settings = dict[str, Any]
+QuantiserSettings = dict[str, Any]
 
 EPSILON = np.float32(1e-7)  # Keras' own, which QKeras adds to what it divides by and takes logarithms of
 _LOG2 = np.float32(np.log(2.0))
@@ -33,7 +33,7 @@ class Rounded:
     threshold: Floats | None = None
 
 
-def rounded(kind: str, settings: Settings, weights: NDArray[Any]) -> Rounded:
+def rounded(kind: str, settings: QuantiserSettings, weights: NDArray[Any]) -> Rounded:
     """Return the weights under a quantiser of QKeras, by its name and all of its settings, at inference.
 
     Raises:
@@ -87,7 +87,7 @@ def _spread(scale: Floats, weights: Floats) -> Floats:
     return np.broadcast_to(scale, weights.shape).astype(np.float32)
 
 
-def fixed_point(settings: Settings) -> FixedPoint | Binary:
+def fixed_point(settings: QuantiserSettings) -> FixedPoint | Binary:
     """Return the type of quantized_bits at scale 1; one signed bit is a sign.
 
     Raises:
@@ -102,14 +102,14 @@ def fixed_point(settings: Settings) -> FixedPoint | Binary:
     return FixedPoint(bits, int(settings["integer"]) + keep, bool(keep), "RND_CONV", overflow)
 
 
-def _bits(settings: Settings, weights: Floats) -> Rounded:
+def _bits(settings: QuantiserSettings, weights: Floats) -> Rounded:
     if isinstance(settings["alpha"], str):
         return _scaled_bits(settings, weights)
     scale, base = constant(settings["alpha"], weights), fixed_point(settings)
     return Rounded(values=scale * base(weights), base=base, scale=scale, latent=weights * scale)
 
 
-def _scaled_bits(settings: Settings, weights: Floats) -> Rounded:
+def _scaled_bits(settings: QuantiserSettings, weights: Floats) -> Rounded:
     """Return weights over a scale that follows from them: the largest ("auto") or a power of two ("auto_po2")."""
     bits, integer = int(settings["bits"]), int(settings["integer"])
     unsigned, axis = bits - int(bool(settings["keep_negative"])), settings["scale_axis"]
@@ -135,7 +135,7 @@ def _whole(values: Floats, scale: Floats, half: np.float32) -> Floats:
     return found
 
 
-def _binary(settings: Settings, weights: Floats) -> Rounded:
+def _binary(settings: QuantiserSettings, weights: Floats) -> Rounded:
     signs = np.where(weights >= 0, np.float32(1), np.float32(-1))
     base: Quantiser = Binary()
     if settings["use_01"]:
@@ -146,7 +146,7 @@ def _binary(settings: Settings, weights: Floats) -> Rounded:
     return Rounded(values=scale * signs, base=base, scale=scale, latent=scale * signs)
 
 
-def _ternary(settings: Settings, weights: Floats) -> Rounded:
+def _ternary(settings: QuantiserSettings, weights: Floats) -> Rounded:
     alpha = settings["alpha"]
     if not isinstance(alpha, str):
         threshold, scale = _spread(ternary_threshold(settings), weights), constant(alpha, weights)
@@ -166,13 +166,13 @@ def _ternary(settings: Settings, weights: Floats) -> Rounded:
     return Rounded(values=scale * signs, base=Ternary(), scale=scale, latent=weights, threshold=threshold)
 
 
-def ternary_threshold(settings: Settings) -> Floats:
+def ternary_threshold(settings: QuantiserSettings) -> Floats:
     """Return the largest magnitude that a ternary quantiser turns to zero: the float32 just below its threshold."""
     given = settings["threshold"]
     return np.asarray(np.nextafter(np.float32(0.33 if given is None else given), np.float32(0)))
 
 
-def exponents(settings: Settings, *, sign_bits: int) -> PowerOfTwo:
+def exponents(settings: QuantiserSettings, *, sign_bits: int) -> PowerOfTwo:
     """Return the powers of two of quantized_po2 (one sign bit) or quantized_relu_po2 (none).
 
     Raises:
@@ -191,7 +191,7 @@ def exponents(settings: Settings, *, sign_bits: int) -> PowerOfTwo:
     return PowerOfTwo(max(lowest * factor, -52), min(highest * factor, 52), bool(sign_bits))
 
 
-def _power(settings: Settings, weights: Floats, sign_bits: int) -> tuple[Floats, PowerOfTwo]:
+def _power(settings: QuantiserSettings, weights: Floats, sign_bits: int) -> tuple[Floats, PowerOfTwo]:
     base = exponents(settings, sign_bits=sign_bits)
     factor = 2 if settings["quadratic_approximation"] else 1
     magnitude = np.maximum(weights, EPSILON)
@@ -204,27 +204,27 @@ def _power(settings: Settings, weights: Floats, sign_bits: int) -> tuple[Floats,
     return np.exp2(exponent).astype(np.float32), base
 
 
-def _signed_power(settings: Settings, weights: Floats) -> Rounded:
+def _signed_power(settings: QuantiserSettings, weights: Floats) -> Rounded:
     power, base = _power(settings, np.abs(weights), 1)
     values = np.where(weights < 0, -power, power)
     return Rounded(values=values, base=base, scale=np.ones_like(values), latent=weights)
 
 
-def _positive_power(settings: Settings, weights: Floats) -> Rounded:
+def _positive_power(settings: QuantiserSettings, weights: Floats) -> Rounded:
     if settings["negative_slope"]:
         raise NetworkError("quantized_relu_po2 with a negative slope quantises no weights")
     power, base = _power(settings, np.maximum(weights, 0), 0)
     return Rounded(values=power, base=base, scale=np.ones_like(power), latent=np.maximum(weights, 0))
 
 
-def _positive(settings: Settings, weights: Floats) -> Rounded:
+def _positive(settings: QuantiserSettings, weights: Floats) -> Rounded:
     if settings["negative_slope"] or settings["use_sigmoid"]:
         raise NetworkError("quantized_relu with a slope or a sigmoid quantises no weights")
     plain = settings | {"keep_negative": False, "symmetric": False, "alpha": None}
     return replace(_bits(plain, weights), latent=np.maximum(weights, 0))
 
 
-_KINDS: dict[str, Callable[[Settings, Floats], Rounded]] = {
+_KINDS: dict[str, Callable[[QuantiserSettings, Floats], Rounded]] = {
     "quantized_bits": _bits,
     "binary": _binary,
     "stochastic_binary": lambda settings, weights: _binary(settings | {"use_01": False}, weights),

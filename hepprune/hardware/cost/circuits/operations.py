@@ -36,7 +36,7 @@ class Bill:
         self.lut += float(np.where(which, costs, 0.0).sum())
 
 
-Operation = Callable[[Bill, Wires, Wires], Wires]
+CircuitOperation = Callable[[Bill, Wires, Wires], Wires]
 
 
 def _later(a: Wires, b: Wires, levels: Floats | float) -> tuple[Floats, Floats]:
@@ -216,7 +216,7 @@ def relu_in(bill: Bill, a: Wires, kind: FixedPoint | None) -> Wires:
     return where(beyond, held, quantise(bill, where(beyond, low, positive), kind))
 
 
-def reduced(bill: Bill, operation: Operation, values: Wires) -> Wires:
+def reduced(bill: Bill, operation: CircuitOperation, values: Wires) -> Wires:
     """Return what an operation that may be done in any order makes of the last axis, those that come first first."""
     while values.shape[-1] > 1:
         order = np.argsort(values.level, axis=-1, kind="stable")

@@ -11,7 +11,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.hardware.cost.circuits import kernels, operations, tables
-from hepprune.hardware.cost.circuits.operations import Bill, Operation
+from hepprune.hardware.cost.circuits.operations import Bill, CircuitOperation
 from hepprune.hardware.cost.circuits.wires import Bools, Wires, constants, joined, where
 from hepprune.network import Node, Rules, layers
 from hepprune.network.parts import INPUT, parts
@@ -19,7 +19,7 @@ from hepprune.quantisers import spread
 
 Typed = Callable[[Bill, Wires, FixedPoint], Wires]
 _LEAST = -(2.0**40)  # of what is no value in a maximum
-_OPERATIONS: dict[str, Operation] = {
+_OPERATIONS: dict[str, CircuitOperation] = {
     "add": operations.add,
     "multiply": operations.product,
     "maximum": operations.largest,

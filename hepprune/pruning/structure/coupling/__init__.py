@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from hepprune.network import Network
-from hepprune.pruning.masks import Cut, Plan
+from hepprune.pruning.masks import Cut, Cuts
 from hepprune.pruning.structure.coupling import reshaping, rules
 from hepprune.pruning.structure.coupling.rules import whole_groups
 from hepprune.pruning.structure.coupling.units import COUPLING, PLACES, Ids, Units, follow
@@ -99,7 +99,7 @@ def _indices(ids: Ids) -> dict[int, tuple[int, ...]]:
     return {unit: tuple(order[start:stop]) for unit, (start, stop) in spans if unit}
 
 
-def cuts(group: Group, chosen: Sequence[int], means: Mapping[str, Tensor] | None = None) -> Plan:
+def cuts(group: Group, chosen: Sequence[int], means: Mapping[str, Tensor] | None = None) -> Cuts:
     """Return the cuts that take some of a group's units: nothing makes them, and nothing reads them any more.
 
     `means` holds for a layer the mean of each of its inputs, (n_in,), which its biases take over.

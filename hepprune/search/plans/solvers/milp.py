@@ -14,7 +14,7 @@ from hepprune.search.plans.solvers.registry import solver
 _OBJECTIVE = 1e4  # the scale of the losses: HiGHS stops at an absolute gap of 1e-6
 
 # Returns the plan of least loss within a share of a knapsack's limits, None where there is none.
-Solve = Callable[[Knapsack, float], Picks | None]
+SolveKnapsack = Callable[[Knapsack, float], Picks | None]
 
 
 @solver
@@ -27,7 +27,7 @@ def exact(problem: PlanProblem, *, n_points: int = 12) -> PlanSolution:
     return swept(problem, optimum, name="exact", n_points=n_points)
 
 
-def swept(problem: PlanProblem, solve: Solve, *, name: str, n_points: int) -> PlanSolution:
+def swept(problem: PlanProblem, solve: SolveKnapsack, *, name: str, n_points: int) -> PlanSolution:
     """Return the solution of a solver that takes a knapsack and a share of its limits."""
     knapsack = Knapsack.of(problem)
     best = solve(knapsack, 1.0)
