@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import EquivalenceError
 from hepprune.firmware import hls, layers, rtl
-from hepprune.firmware.hls import Features, Floats, Project
+from hepprune.firmware.hls import FeatureArrays, Floats, Project
 from hepprune.firmware.rtl import Design
 from hepprune.firmware.verilog import verilator
 from hepprune.network import Argmax, Network, Softmax, exact_activations
@@ -40,7 +40,7 @@ class Check:
     tables: tuple[tuple[str, float], ...] = ()
 
 
-def against_csim(network: Network, project: Project, features: Features, task: Task | None = None) -> Check:
+def against_csim(network: Network, project: Project, features: FeatureArrays, task: Task | None = None) -> Check:
     """Compare the compiled hls4ml project with the network on features (n_jets, *shape), one array for each input.
 
     Outputs must agree bit for bit, and so must what reaches a layer that hls4ml computes from tables (a softmax, a
@@ -71,7 +71,7 @@ def against_csim(network: Network, project: Project, features: Features, task: T
 
 
 @torch.no_grad()
-def _values(double: Network, features: Features, known: dict[str, Floats] | None = None) -> dict[str, Floats]:
+def _values(double: Network, features: FeatureArrays, known: dict[str, Floats] | None = None) -> dict[str, Floats]:
     """Return every layer's value as the network computes it, from the values that are `known`."""
     given = [features] if isinstance(features, np.ndarray) else features
     inputs = [torch.as_tensor(np.asarray(values, dtype=np.float64)) for values in given]
@@ -121,11 +121,11 @@ def _nearest(network: Network, name: str, shown: Mapping[str, Any]) -> str | Non
     return name
 
 
-def _chosen(features: Features, jets: NDArray[np.int64]) -> Features:
+def _chosen(features: FeatureArrays, jets: NDArray[np.int64]) -> FeatureArrays:
     return features[jets] if isinstance(features, np.ndarray) else [values[jets] for values in features]
 
 
-def against_rtl(network: Network, design: Design, features: Features, task: Task | None = None) -> Check:
+def against_rtl(network: Network, design: Design, features: FeatureArrays, task: Task | None = None) -> Check:
     """Compare the Verilog, simulated with one jet per clock, with every output of the network; heads are left out.
 
     How far both agree is in the sense of the task, without one in that of classes.
@@ -174,7 +174,7 @@ def _checked(kind: str, wrong: NDArray[np.bool_], layer: str | None, agreement: 
     return Check(kind=kind, vectors=len(wrong), mismatches=0, first_layer=layer, agreement=agreement)
 
 
-def _first_traced(double: Network, project: Project, features: Features) -> str | None:
+def _first_traced(double: Network, project: Project, features: FeatureArrays) -> str | None:
     """Return the first exact layer whose value in the project differs from the network's."""
     got = hls.trace(project, features)
     want = _values(double, features, known={name: got[name] for name in project.tables})
@@ -182,7 +182,7 @@ def _first_traced(double: Network, project: Project, features: Features) -> str 
     return next((name for name in exact if not np.array_equal(want[name], got[name])), None)
 
 
-def _first_translated(network: Network, features: Features) -> str | None:
+def _first_translated(network: Network, features: FeatureArrays) -> str | None:
     """Return the first layer whose value differs in Verilog written afresh, with every layer's value as an output."""
     want = exact_activations(network, features)
     inputs = [layer.name for layer in network.inputs]

@@ -25,7 +25,7 @@ from hepprune.firmware.names import Names
 from hepprune.firmware.programs import require, run
 from hepprune.network import STRATEGIES, Network, Shape, Weighted
 
-Features = NDArray[Any] | Sequence[NDArray[Any]]
+FeatureArrays = NDArray[Any] | Sequence[NDArray[Any]]
 Floats = NDArray[np.float64]
 
 IO_TYPES = ("io_parallel", "io_stream")
@@ -156,7 +156,7 @@ def compile(project: Project) -> Path:  # noqa: A001
     return project.library
 
 
-def predict(project: Project, features: Features) -> Floats:
+def predict(project: Project, features: FeatureArrays) -> Floats:
     """Return what the compiled project puts out, (n_jets, *shape), where it has one output.
 
     Features are floats (n_jets, *shape), one array for each input.
@@ -166,7 +166,7 @@ def predict(project: Project, features: Features) -> Floats:
     return predictions(project, features)[project.outputs[0][0]]
 
 
-def predictions(project: Project, features: Features) -> dict[str, Floats]:
+def predictions(project: Project, features: FeatureArrays) -> dict[str, Floats]:
     """Return every output of the compiled project, (n_jets, *shape) each, by the name of its layer."""
     found: dict[str, Floats] = {}
     for (name, _), values in zip(project.outputs, _called(project, features), strict=True):
@@ -175,7 +175,7 @@ def predictions(project: Project, features: Features) -> dict[str, Floats]:
     return found
 
 
-def trace(project: Project, features: Features) -> dict[str, Floats]:
+def trace(project: Project, features: FeatureArrays) -> dict[str, Floats]:
     """Return every layer's value, (n_jets, *shape) each, as the compiled project computes it."""
     there = project.names.layers
     traced = sorted(project.traced, key=lambda each: there.get(each[0], each[0]))  # the library keeps them by name
@@ -183,7 +183,7 @@ def trace(project: Project, features: Features) -> dict[str, Floats]:
     return {name: value for (name, _), value in zip(traced, values, strict=True)}
 
 
-def _called(project: Project, features: Features, traced: Sequence[tuple[str, Shape]] = ()) -> list[Floats]:
+def _called(project: Project, features: FeatureArrays, traced: Sequence[tuple[str, Shape]] = ()) -> list[Floats]:
     """Return what the project puts out for every jet, then the value of every layer in `traced`."""
     if not project.library.is_file():  # as where what its proof found is known from before
         compile(project)
@@ -204,7 +204,7 @@ def _called(project: Project, features: Features, traced: Sequence[tuple[str, Sh
             return [stored[name] for name in sorted(stored.files, key=int)]
 
 
-def _inputs(project: Project, features: Features) -> list[Floats]:
+def _inputs(project: Project, features: FeatureArrays) -> list[Floats]:
     """Return the features as contiguous floats, one array for each input."""
     given = [features] if isinstance(features, np.ndarray) else list(features)
     arrays = [np.ascontiguousarray(values, dtype=np.float64) for values in given]

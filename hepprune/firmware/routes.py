@@ -79,7 +79,7 @@ class Rtl:
         design = keep(rtl.Design, folder, key, write)
         return replace(built, solution=design.solved, design=design)
 
-    def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:
+    def prove(self, built: Built, features: hls.FeatureArrays, task: Task | None = None) -> Check:
         """Simulate the Verilog, one jet per clock.
 
         Raises:
@@ -120,7 +120,7 @@ class Hls:
         key = [identity(network), order.name, target.name, part, period, uncertainty, strategy]
         return replace(built, project=keep(hls.Project, folder, key, write))
 
-    def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:
+    def prove(self, built: Built, features: hls.FeatureArrays, task: Task | None = None) -> Check:
         """Compile the C simulation and run it.
 
         Raises:

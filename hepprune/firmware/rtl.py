@@ -16,7 +16,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import names, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.names import Names
-from hepprune.firmware.tracing.base import Values, array
+from hepprune.firmware.tracing.base import Variables, array
 from hepprune.firmware.verilog import adders, modules
 from hepprune.firmware.verilog.repeats import Places
 from hepprune.fixed import FixedPoint
@@ -100,7 +100,7 @@ def refusals(network: Network) -> dict[str, str]:
     """
     reasons = dict[str, str]()
 
-    def attempt(node: Node, *arriving: Values) -> Values:
+    def attempt(node: Node, *arriving: Variables) -> Variables:
         try:
             return tracing.trace(node, *arriving)
         except NetworkError as problem:
@@ -115,7 +115,7 @@ def refusals(network: Network) -> dict[str, str]:
     return _wide(values, inputs, "input") | _wide(values, network.raw_outputs, "output") | reasons
 
 
-def _wide(values: Mapping[str, Values], names: Sequence[str], side: str) -> dict[str, str]:
+def _wide(values: Mapping[str, Variables], names: Sequence[str], side: str) -> dict[str, str]:
     """Return why a side has ports that the simulation does not take, by the layer that has the finest values there."""
     kifs = {name: adders.joint(value.kif for value in values[name].flat) for name in names}
     width = sum(adders.joint(kifs.values()))

@@ -13,7 +13,7 @@ from hepprune.network.ranges import intervals
 
 # From features as a network takes them, one tensor for each Input, to outputs as it puts them out.
 RunModel = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-_Values = tuple[Network, Mapping[str, Tensor]]
+_Tensors = tuple[Network, Mapping[str, Tensor]]
 # What frameworks raise when a model does not fit what it is given.
 _FAILURES = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError, AssertionError)
 _TOLERANCE = 1e-5  # of the largest output
@@ -131,7 +131,7 @@ def _read_again(network: Network, given: Sequence[Tensor], *, exact: bool, writt
     return network.activations(given, quantised=exact)
 
 
-def _first_difference(mine: _Values, own: _Values, *, exact: bool) -> str:
+def _first_difference(mine: _Tensors, own: _Tensors, *, exact: bool) -> str:
     """Return what the first layer is that computes something else, and what of it is another."""
     (network, wanted), (other, found) = mine, own
     same = {layer.name for layer in network} == {layer.name for layer in other}

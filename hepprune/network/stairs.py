@@ -15,7 +15,7 @@ from hepprune.network.layers import Activation, Layer, PReLU
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Function = Callable[[Floats], Floats]
+FloatFunction = Callable[[Floats], Floats]
 _FEW = 2**12  # arguments that are all looked at without asking
 _MOST = 2**22  # arguments that are all looked at where nothing else helps
 SMALL = 6  # bits that one LUT looks up
@@ -62,7 +62,7 @@ def _memory(address: int, width: int) -> float:
     return float(2 ** max(address - SMALL, 0) * width)
 
 
-def stairs(function: Function, ends: tuple[int, int], step: np.float64, *, rises_in: FixedPoint | None) -> Stairs:
+def stairs(function: FloatFunction, ends: tuple[int, int], step: np.float64, *, rises_in: FixedPoint | None) -> Stairs:
     """Return a function of the arguments from end to end, in steps, all looked at unless it is known to rise.
 
     With `rises_in`, the type of its outputs, it never falls, and each output's first argument is found by bisection.
@@ -84,7 +84,7 @@ def stairs(function: Function, ends: tuple[int, int], step: np.float64, *, rises
 
 
 def of_layer(
-    layer: Layer, run: Function, ends: tuple[int, int], *, step: np.float64, rises: bool, n_bits: int
+    layer: Layer, run: FloatFunction, ends: tuple[int, int], *, step: np.float64, rises: bool, n_bits: int
 ) -> Stairs:
     """Return the stairs of a layer, computed by `run`, for arguments of `n_bits`; `rises` says that it never falls.
 

@@ -23,7 +23,7 @@ def _spread(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Texts = Annotated[tuple[str, ...], Field(min_length=1)]
-Features = Annotated[Texts, AfterValidator(_spread)]
+FeatureNames = Annotated[Texts, AfterValidator(_spread)]
 
 
 class ImageSection(Section):
@@ -88,9 +88,9 @@ class Data(Section):
     """
 
     file: str | Texts
-    features: Features | None = None
+    features: FeatureNames | None = None
     image: ImageSection | None = None
-    inputs: dict[str, Features | ImageSection] = Field(default_factory=dict)
+    inputs: dict[str, FeatureNames | ImageSection] = Field(default_factory=dict)
     n_constituents: Positive | dict[str, Positive] | None = None
     lsb: dict[str, Annotated[float, Field(gt=0, le=1 / LEAST_LSB)]] = Field(default_factory=dict)
     isfilled: bool = True

@@ -13,7 +13,7 @@ from hepprune.recipe.base import Section, placed
 from hepprune.recipe.data import Data
 from hepprune.task import BinaryLabel, Classes, Reconstruction, Task, check_names, find
 
-Kind = Literal["classes", "binary", "multilabel", "regression", "reconstruction"]
+TaskKind = Literal["classes", "binary", "multilabel", "regression", "reconstruction"]
 
 _OF_NUMBERS = {"regression", "reconstruction"}
 
@@ -21,7 +21,7 @@ _OF_NUMBERS = {"regression", "reconstruction"}
 class Head(Section):
     """The task of one output; `loss` and `delta` are those of numbers, `share` is that of one of several outputs."""
 
-    kind: Kind = "classes"
+    kind: TaskKind = "classes"
     loss: Literal["mse", "huber", "relative"] | None = None
     delta: Annotated[float, Field(gt=0)] | None = None
     share: Annotated[float, Field(gt=0)] = 1.0

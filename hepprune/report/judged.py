@@ -18,14 +18,14 @@ from hepprune.metrics import Floats
 FILE = "judged.npz"
 _ARRAYS, _TOLD = ("truth", "signal"), ("name", "kind", "names", "n_bunches", "score")
 _MAX_BYTES = 4_000_000_000
-Kind = Literal["classes", "labels", "values"]
+TargetKind = Literal["classes", "labels", "values"]
 
 
 class _About(BaseModel):
     """What is not an array of an output; its name becomes that of files."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[^.]*$")]
-    kind: Kind
+    kind: TargetKind
     names: tuple[str, ...]
     n_bunches: int | None = None
     score: str | None = None
@@ -41,7 +41,7 @@ class Judged:
     """
 
     name: str
-    kind: Kind
+    kind: TargetKind
     names: tuple[str, ...]
     truth: NDArray[Any]
     forms: Mapping[str, Floats]

@@ -15,15 +15,15 @@ from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import Activation, Input, Layer, Node, ReLU, Rules, Shape
 from hepprune.quantisers import FixedPoints, spread
 
-Values = NDArray[Any]  # variables, of the shape of one jet's value
+Variables = NDArray[Any]  # variables, of the shape of one jet's value
 
-TRACES: Rules[Callable[..., Values]] = Rules(
+TRACES: Rules[Callable[..., Variables]] = Rules(
     lacks="cannot be traced into an adder graph",
     fix="build the network by way of hls4ml, which takes it (`hepprune.firmware.hls`)",
 )
 
 
-def trace(node: Node, *arriving: Values) -> Values:
+def trace(node: Node, *arriving: Variables) -> Variables:
     """Return the variables that a node puts out for those that come in, in symbolic arithmetic.
 
     Raises:
@@ -35,7 +35,7 @@ def trace(node: Node, *arriving: Values) -> Values:
     return values
 
 
-def applied(layer: Layer, *arriving: Values) -> Values:
+def applied(layer: Layer, *arriving: Variables) -> Variables:
     """Return what a layer puts out, in its result type."""
     values = TRACES.find(layer)(layer, *arriving)
     if layer.result is None or isinstance(layer, Input | ReLU):  # those come in their type
@@ -58,7 +58,7 @@ def fixed(name: str, quantiser: Quantiser | None, what: str) -> FixedPoint:
     raise NetworkError(f"layer '{name}' has a {type(quantiser).__name__} {what}, no single fixed-point type")
 
 
-def array(values: Iterable[Any], shape: Shape) -> Values:
+def array(values: Iterable[Any], shape: Shape) -> Variables:
     """Return variables in an array."""
     flat = list(values)
     found = np.empty(len(flat), dtype=object)
@@ -66,13 +66,15 @@ def array(values: Iterable[Any], shape: Shape) -> Values:
     return found.reshape(shape)
 
 
-def each(function: Callable[[Any], Any], values: Values) -> Values:
+def each(function: Callable[[Any], Any], values: Variables) -> Variables:
     """Return a function of every variable, made once for one that stands at several places."""
     made = {key: function(value) for key, value in {id(value): value for value in values.flat}.items()}
     return array((made[id(value)] for value in values.flat), values.shape)
 
 
-def typed(function: Callable[[Any, FixedPoint], Any], values: Values, quantiser: Quantiser, *, name: str) -> Values:
+def typed(
+    function: Callable[[Any, FixedPoint], Any], values: Variables, quantiser: Quantiser, *, name: str
+) -> Variables:
     """Return a function of every variable and its type; a value without bits is zero.
 
     Raises:
@@ -88,7 +90,7 @@ def typed(function: Callable[[Any, FixedPoint], Any], values: Values, quantiser:
     return array((made[id(value), kind] for value, kind in pairs), values.shape)
 
 
-def moved(run: Callable[..., Tensor], *arriving: Values, padding: Any = None) -> Values:
+def moved(run: Callable[..., Tensor], *arriving: Variables, padding: Any = None) -> Variables:
     """Return what a function that only moves values (1, *shape) makes of variables; zeros of its own are `padding`."""
     pool, places = [padding], []
     for values in arriving:
@@ -100,7 +102,7 @@ def moved(run: Callable[..., Tensor], *arriving: Values, padding: Any = None) ->
 
 
 @TRACES.of(Input)
-def _ports(layer: Input) -> Values:
+def _ports(layer: Input) -> Variables:
     kind = layer.result
     if kind is None:
         raise NetworkError(f"input '{layer.name}' has no fixed-point type")

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
-from hepprune.firmware.tracing.base import TRACES, Values, array, moved
+from hepprune.firmware.tracing.base import TRACES, Variables, array, moved
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import BatchNorm, Weighted
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @TRACES.of(Weighted)
 @torch.no_grad()
-def _weighted(layer: Weighted, arriving: Values) -> Values:
+def _weighted(layer: Weighted, arriving: Variables) -> Variables:
     """Return the kernel, one matrix for each group of channels, at each of its places."""
     kernel = layer.matrix
     rows, bias = kernel.rows().cpu().numpy(), layer.used_bias().cpu().numpy()
@@ -77,7 +77,7 @@ def check_types(name: str, weight_type: FixedPoint, bias_type: FixedPoint) -> No
 
 @TRACES.of(BatchNorm)
 @torch.no_grad()
-def _batch_norm(layer: BatchNorm, arriving: Values) -> Values:
+def _batch_norm(layer: BatchNorm, arriving: Variables) -> Variables:
     if layer.scale_type is None or layer.shift_type is None:
         raise NetworkError(
             f"layer '{layer.name}' (BatchNorm) has no fixed-point types for its scale and shift; "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hepprune.firmware.tracing import arithmetic
-from hepprune.firmware.tracing.base import TRACES, Values, array, moved, result_type, trace
+from hepprune.firmware.tracing.base import TRACES, Variables, array, moved, result_type, trace
 from hepprune.firmware.verilog import adders
 from hepprune.network import Argmax, GlobalPool, Layer, LayerNorm, Pool, Softmax
 from hepprune.network.layers import Concatenate, Crop, Einsum, Merge, Pad, Permute, Reshape, Slice, TopK, UpSample
@@ -17,7 +17,7 @@ from hepprune.network.parts import INPUT, parts
 
 
 @TRACES.of(Merge)
-def _merged(layer: Merge, *arriving: Values) -> Values:
+def _merged(layer: Merge, *arriving: Variables) -> Variables:
     several = np.broadcast_arrays(*arriving)
     each = zip(*(values.flat for values in several), strict=True)
     return array((_value(layer, values) for values in each), several[0].shape)
@@ -32,7 +32,7 @@ def _value(layer: Merge, values: tuple[Any, ...]) -> Any:
 
 
 @TRACES.of(Einsum)
-def _contracted(layer: Einsum, left: Values, right: Values) -> Values:
+def _contracted(layer: Einsum, left: Variables, right: Variables) -> Variables:
     """Return sums of products, the axes of each operand brought to (kept axes, summed axes) of the contraction."""
     of_left, of_right, out = layer.terms
     sizes = dict(zip(of_left + of_right, left.shape + right.shape, strict=True))
@@ -49,27 +49,27 @@ def _contracted(layer: Einsum, left: Values, right: Values) -> Values:
 
 
 @TRACES.of(Concatenate, Crop, Pad, Permute, Reshape, Slice, UpSample)
-def _moved(layer: Layer, *arriving: Values) -> Values:
+def _moved(layer: Layer, *arriving: Variables) -> Variables:
     return moved(functools.partial(layer.compute, quantised=True), *arriving, padding=adders.constant(0.0))
 
 
 @TRACES.of(Softmax, LayerNorm)
-def _in_steps(layer: Softmax | LayerNorm, arriving: Values) -> Values:
+def _in_steps(layer: Softmax | LayerNorm, arriving: Variables) -> Variables:
     steps = parts(layer, arriving.shape)
     return steps.interpret(trace, known={INPUT: arriving})[steps.output.name]
 
 
 @TRACES.of(Pool)
-def _pooled(layer: Pool, arriving: Values) -> Values:
+def _pooled(layer: Pool, arriving: Variables) -> Variables:
     return _reduced(layer, moved(layer.windows, arriving), layer.shape(arriving.shape))
 
 
 @TRACES.of(GlobalPool)
-def _pooled_whole(layer: GlobalPool, arriving: Values) -> Values:
+def _pooled_whole(layer: GlobalPool, arriving: Variables) -> Variables:
     return _reduced(layer, arriving.reshape(-1, arriving.shape[-1]).T, layer.shape(arriving.shape))
 
 
-def _reduced(layer: Pool | GlobalPool, windows: Values, shape: tuple[int, ...]) -> Values:
+def _reduced(layer: Pool | GlobalPool, windows: Variables, shape: tuple[int, ...]) -> Variables:
     rows = ([value for value in row if value is not None] for row in windows.reshape(math.prod(shape), -1))
     if layer.kind == "max":
         return array((arithmetic.combined(arithmetic.larger, row) for row in rows), shape)
@@ -89,7 +89,7 @@ def mean(layer: Layer, values: Sequence[Any]) -> Any:
 
 
 @TRACES.of(Argmax)
-def _argmax(layer: Argmax, arriving: Values) -> Values:
+def _argmax(layer: Argmax, arriving: Variables) -> Variables:
     rows = arriving.reshape(-1, arriving.shape[-1])
     return array((_index(list(row)) for row in rows), layer.shape(arriving.shape))
 
@@ -109,7 +109,7 @@ def _first_largest(left: tuple[Any, Any], right: tuple[Any, Any]) -> tuple[Any, 
 
 
 @TRACES.of(TopK)
-def _top(layer: TopK, arriving: Values) -> Values:
+def _top(layer: TopK, arriving: Variables) -> Variables:
     rows = arriving.reshape(-1, arriving.shape[-1])
     return array((value for row in rows for value in _largest(list(row), layer.k)), arriving.shape)
 

@@ -8,25 +8,25 @@ import numpy as np
 import torch
 
 from hepprune.firmware.tracing import arithmetic, rounding
-from hepprune.firmware.tracing.base import TRACES, Values, applied, array, typed
+from hepprune.firmware.tracing.base import TRACES, Variables, applied, array, typed
 from hepprune.firmware.tracing.kernels import affine, check_types, kinds
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import Quantiser
 from hepprune.network.layers import Activation, Recurrent, ReLU
 from hepprune.network.layers.recurrent import KERNELS
 
-Product = Callable[[str, Values, slice], Values]
+TracedProduct = Callable[[str, Variables, slice], Variables]
 _times = np.frompyfunc(arithmetic.product, 2, 1)
 
 
 @TRACES.of(Recurrent)
 @torch.no_grad()
-def _unrolled(layer: Recurrent, arriving: Values) -> Values:
+def _unrolled(layer: Recurrent, arriving: Variables) -> Variables:
     _check(layer)
     weights = {kind: layer.used(kind).cpu().numpy() for kind in KERNELS}
     biases = dict(zip(KERNELS, (bias.cpu().numpy() for bias in layer.used_biases()), strict=True))
 
-    def product(kind: str, values: Values, rows: slice) -> Values:
+    def product(kind: str, values: Variables, rows: slice) -> Variables:
         made = affine(weights[kind][rows], biases[kind][rows], list(values))
         return array(made, (len(made),))
 
@@ -48,11 +48,13 @@ def _check(layer: Recurrent) -> None:
     layer.check_bounded()
 
 
-def _in_type(layer: Recurrent, kind: Quantiser | None, values: Values) -> Values:
+def _in_type(layer: Recurrent, kind: Quantiser | None, values: Variables) -> Variables:
     return values if kind is None else typed(rounding.quantise, values, kind, name=layer.name)
 
 
-def _step(layer: Recurrent, product: Product, now: Values, state: Values, memory: Values) -> tuple[Values, Values]:
+def _step(
+    layer: Recurrent, product: TracedProduct, now: Variables, state: Variables, memory: Variables
+) -> tuple[Variables, Variables]:
     inputs = product("weight", now, slice(None))
     if layer.cell == "gru":
         return _gated(layer, product, inputs, state), memory
@@ -65,11 +67,11 @@ def _step(layer: Recurrent, product: Product, now: Values, state: Values, memory
     return _times(gate(exit_), act(memory)), memory
 
 
-def _applied(layer: Recurrent, function: ReLU | Activation, values: Values) -> Values:
+def _applied(layer: Recurrent, function: ReLU | Activation, values: Variables) -> Variables:
     return applied(function, _in_type(layer, layer.argument_of(function), values))
 
 
-def _gated(layer: Recurrent, product: Product, inputs: Values, state: Values) -> Values:
+def _gated(layer: Recurrent, product: TracedProduct, inputs: Variables, state: Variables) -> Variables:
     act, gate, reset_gate = (functools.partial(_applied, layer, function) for function in (layer.act, *layer.gates))
     updates, resets, candidates = (slice(first * layer.n_out, (first + 1) * layer.n_out) for first in range(3))
     update = gate(inputs[updates] + product("recurrent_weight", state, updates))
@@ -79,5 +81,5 @@ def _gated(layer: Recurrent, product: Product, inputs: Values, state: Values) ->
     else:
         inner = product("recurrent_weight", _in_type(layer, layer.passed_type, _times(reset, state)), candidates)
     candidate: Any = act(inputs[candidates] + inner)
-    mixed: Values = _times(update, state) + _times(1.0 - update, candidate)
+    mixed: Variables = _times(update, state) + _times(1.0 - update, candidate)
     return mixed

@@ -9,7 +9,7 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.firmware.tracing import arithmetic, rounding
-from hepprune.firmware.tracing.base import TRACES, Values, array, each, result_type, typed
+from hepprune.firmware.tracing.base import TRACES, Variables, array, each, result_type, typed
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
 from hepprune.network import Activation, Layer, Lookup, PReLU, ReLU
@@ -20,7 +20,7 @@ _MAX_ADDRESS = 16  # bits
 
 
 @TRACES.of(ReLU)
-def _relu(layer: ReLU, arriving: Values) -> Values:
+def _relu(layer: ReLU, arriving: Variables) -> Variables:
     if layer.maximum is not None:
         # Rounding keeps order and zero, so it comes first.
 
@@ -41,7 +41,7 @@ def _relu(layer: ReLU, arriving: Values) -> Values:
 
 
 @TRACES.of(Activation)
-def _activation(layer: Activation, arriving: Values) -> Values:
+def _activation(layer: Activation, arriving: Variables) -> Variables:
     if layer.is_tabled:
         each_ = zip(singles(layer.result, arriving.shape), arriving.flat, strict=True)
         made = (_tabled(layer.rebuilt(result=kind), value, rises=False) for kind, value in each_)
@@ -52,14 +52,14 @@ def _activation(layer: Activation, arriving: Values) -> Values:
 
 
 @TRACES.of(PReLU)
-def _prelu(layer: PReLU, arriving: Values) -> Values:
+def _prelu(layer: PReLU, arriving: Variables) -> Variables:
     slopes = torch.broadcast_to(layer.used_slope().detach(), arriving.shape).reshape(-1, 1)
     each_ = zip((layer.rebuilt(slope=slope) for slope in slopes), arriving.flat, strict=True)
     return array((_looked_up(single, value, rises=bool(single.slope >= 0)) for single, value in each_), arriving.shape)
 
 
 @TRACES.of(Lookup)
-def _lookup(layer: Lookup, arriving: Values) -> Values:
+def _lookup(layer: Lookup, arriving: Variables) -> Variables:
     each_ = zip(layer.singles(arriving.shape), arriving.flat, strict=True)
     return array((_looked_up(single, value, rises=False) for single, value in each_), arriving.shape)
 

@@ -58,8 +58,8 @@ def is_constant(value: Any) -> bool:
     return bool(value.low == value.high)
 
 
-Product = Callable[[NDArray[np.float32], Sequence[Any]], Sequence[Any]]
-_PRODUCT: ContextVar[Product] = ContextVar("product")  # how matrices are multiplied while networks are traced
+MatrixProduct = Callable[[NDArray[np.float32], Sequence[Any]], Sequence[Any]]
+_PRODUCT: ContextVar[MatrixProduct] = ContextVar("product")  # how matrices are multiplied while networks are traced
 
 
 # Returns what multiplies variables by a matrix (n_in, n_out), given their ranges, how many adder levels late they are,
@@ -87,7 +87,7 @@ def _by_alkaid(matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Seque
 SOLVERS: dict[str, MatrixSolver] = {"da4ml": _by_da4ml, "alkaid": _by_alkaid}
 
 
-def _solved_once(solver: MatrixSolver, depth_slack: int) -> Product:
+def _solved_once(solver: MatrixSolver, depth_slack: int) -> MatrixProduct:
     graphs: dict[tuple[Any, ...], Callable[[NDArray[Any]], Sequence[Any]]] = {}
 
     def product(matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]:
@@ -134,7 +134,7 @@ def sizing() -> Iterator[None]:
 
 
 @contextmanager
-def _tracing(product: Product) -> Iterator[None]:
+def _tracing(product: MatrixProduct) -> Iterator[None]:
     from da4ml.trace.fixed_variable import table_context
 
     token, tables = _PRODUCT.set(product), table_context._tables  # noqa: SLF001 -- it would keep all for good

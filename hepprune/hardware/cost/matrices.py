@@ -17,7 +17,7 @@ from hepprune.network.quantise import weight_integers
 from hepprune.network.ranges import Interval, port, quantise
 from hepprune.quantisers import FixedPoints
 
-Kind = FixedPoint | FixedPoints  # of all values, or of each
+FixedType = FixedPoint | FixedPoints  # of all values, or of each
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Following:
     """What the sums pass next: a ReLU or not, then a type (None keeps every bit); `before` is what arrives."""
 
     before: Interval
-    kind: Kind | None
+    kind: FixedType | None
     relu: bool
 
 

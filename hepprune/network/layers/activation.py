@@ -14,12 +14,12 @@ from hepprune.network import quantise
 from hepprune.network.layers.base import Layer, Shape, check_choice, layer, parameter
 from hepprune.quantisers import FixedPoints, by_table
 
-Function = Callable[..., Tensor]
+ActivationFunction = Callable[..., Tensor]
 
 
 # Names and defaults are Keras 2's, which hls4ml's are too; "decay" and "reciprocal" are the tables of a softmax,
 # "inverse_root" is that of a layer norm.
-FUNCTIONS: dict[str, Function] = {
+FUNCTIONS: dict[str, ActivationFunction] = {
     "linear": lambda values: values,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,

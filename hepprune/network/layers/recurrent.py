@@ -26,7 +26,7 @@ _MAX_STEPS = 4096
 KERNELS = ("weight", "recurrent_weight")
 
 # A kernel's kind, the values that it reads and the rows that are wanted to what they put out, bias and all.
-Product = Callable[[str, Tensor, slice], Tensor]
+GateProduct = Callable[[str, Tensor, slice], Tensor]
 
 
 @layer
@@ -144,19 +144,19 @@ class Recurrent(Layer):
         """Return the states (n_jets, n_steps, n_out), or the last one (n_jets, n_out)."""
         return self.run(arriving, self.product(quantised=quantised), quantised=quantised)
 
-    def product(self, *, quantised: bool) -> Product:
+    def product(self, *, quantised: bool) -> GateProduct:
         """Return what applies both kernels, and adds their biases."""
         kernels = {kind: self.used(kind, quantised=quantised) for kind in KERNELS}
         biases = dict(zip(KERNELS, self.used_biases(quantised=quantised), strict=True))
         return lambda kind, values, rows: torch.nn.functional.linear(values, kernels[kind][rows], biases[kind][rows])
 
-    def run(self, arriving: Tensor, product: Product, *, quantised: bool) -> Tensor:
+    def run(self, arriving: Tensor, product: GateProduct, *, quantised: bool) -> Tensor:
         """Return what the layer computes where `product` applies its kernels."""
         states = [state for state, _ in self.steps(arriving, product, quantised=quantised)]
         ordered = states[::-1] if self.backwards and self.in_order else states
         return torch.stack(ordered, dim=1) if self.return_sequences else states[-1]
 
-    def steps(self, arriving: Tensor, product: Product, *, quantised: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    def steps(self, arriving: Tensor, product: GateProduct, *, quantised: bool) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield state and memory (n_jets, n_out) after each step, as they run."""
         inputs = product("weight", arriving, slice(None)).unbind(dim=1)
         state = memory = arriving.new_zeros(len(arriving), self.n_out)
@@ -165,7 +165,7 @@ class Recurrent(Layer):
             yield state, memory
 
     def step(
-        self, inputs: Tensor, before: tuple[Tensor, Tensor], product: Product, *, quantised: bool
+        self, inputs: Tensor, before: tuple[Tensor, Tensor], product: GateProduct, *, quantised: bool
     ) -> tuple[Tensor, Tensor]:
         """Return state and memory (n_jets, n_out) after a step, from what the kernel made of its inputs."""
         quantiser = self.state_type if quantised else None
@@ -219,7 +219,7 @@ class Recurrent(Layer):
         reached: Tensor = function(quantise.activations(values, kind), quantised=quantised)
         return reached
 
-    def _gated(self, inputs: Tensor, state: Tensor, product: Product, *, quantised: bool) -> Tensor:
+    def _gated(self, inputs: Tensor, state: Tensor, product: GateProduct, *, quantised: bool) -> Tensor:
         act, update_gate, reset_gate = (
             functools.partial(self._applied, of, quantised=quantised) for of in (self.act, *self.gates)
         )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hepprune.fixed import FixedPoint
 
-Function = Callable[[Tensor], Tensor]
+TensorFunction = Callable[[Tensor], Tensor]
 _WIDEST = 52  # bits that a type has
 _EXACT = 16  # bits up to which constants are held as they are
 _FINEST = 24  # bits right of the point: products of two values, and sums of them, are then still exact in float64
@@ -55,7 +55,7 @@ def activation_type(values: Tensor, width: int, overflow: str, *, table: bool = 
     return _closest(values, kinds)
 
 
-def argument_type(looked_up: Sequence[tuple[Function, Tensor]], width: int) -> FixedPoint:
+def argument_type(looked_up: Sequence[tuple[TensorFunction, Tensor]], width: int) -> FixedPoint:
     """Return the type of that width for what functions look up, with the least squared error of what they give."""
     every = torch.cat([values for _, values in looked_up])
     signed = bool((every < 0).any())

@@ -11,7 +11,7 @@ from torch import Tensor
 from hepprune.fixed import FixedPoint
 from hepprune.network.layers import Activation, LayerNorm, Recurrent, ReLU, Softmax
 from hepprune.network.layers.activation import FUNCTIONS
-from hepprune.network.precision.choice import Function, activation_type, bias_type, integer_bits, weight_type
+from hepprune.network.precision.choice import TensorFunction, activation_type, bias_type, integer_bits, weight_type
 from hepprune.network.ranges import Interval
 
 Types = dict[str, FixedPoint]
@@ -68,13 +68,13 @@ class States:
     read: Tensor
     act: Tensor
     gate: Tensor
-    looked_up: tuple[tuple[Function, Tensor], ...]
+    looked_up: tuple[tuple[TensorFunction, Tensor], ...]
 
 
 def states(layer: Recurrent, arriving: Sequence[Tensor]) -> States:
     """Return the values of a cell that runs over values (n_jets, n_steps, n_in) at each of its places."""
     read, reached = list[Tensor](), dict[str, list[Tensor]](act=[], gate=[])
-    looked_up = list[tuple[Function, Tensor]]()
+    looked_up = list[tuple[TensorFunction, Tensor]]()
 
     def watch(kind: str, function: ReLU | Activation, given: Tensor, made: Tensor) -> None:
         reached[kind].append(made.flatten())

@@ -11,7 +11,7 @@ from hepprune.search.plans.pareto import Plan, PlanSolution
 
 Figures = Mapping[str, float]
 # Returns what a plan's whole networks need: cells of all together, latency_ns and interval_cycles of each, by name.
-Price = Callable[[Plan], Figures]
+PricePlan = Callable[[Plan], Figures]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Atlas:
     `n_plans` is how many plans there are; where it is `complete` each of them has been priced.
     """
 
-    price: Price
+    price: PricePlan
     n_plans: int
     complete: bool = False
     solutions: list[PlanSolution] = field(default_factory=list)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import BudgetMissedError
-from hepprune.search.plans.atlas import Atlas, Figures, Price
+from hepprune.search.plans.atlas import Atlas, Figures, PricePlan
 from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.knapsack import Floats, Knapsack
 from hepprune.search.plans.links import Links, Plans
@@ -38,7 +38,7 @@ _LEVELS = 6  # intervals that are explored for themselves
 _SPARED = ("dsp", "bram18", "uram")  # cells of which a budget may allow none
 
 
-def explore(problem: PlanProblem, solve: SolvePlan, price: Price, *, every: int = EVERY, most: int = MOST) -> Atlas:
+def explore(problem: PlanProblem, solve: SolvePlan, price: PricePlan, *, every: int = EVERY, most: int = MOST) -> Atlas:
     """Return plans of a problem's tables, priced; of its limits only the interval is looked at.
 
     Up to `every` plans all are priced, else about `most`.

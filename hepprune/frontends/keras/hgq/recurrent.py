@@ -16,7 +16,7 @@ from hepprune import digits
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.frontends.keras.hgq import types
 from hepprune.frontends.keras.hgq.floats import Types
-from hepprune.frontends.keras.hgq.values import Values, value_quantiser, value_type
+from hepprune.frontends.keras.hgq.values import ValueQuantiser, value_quantiser, value_type
 from hepprune.frontends.keras.layers import recurrent
 from hepprune.frontends.keras.qkeras.layers import by_rows
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, reading
@@ -28,7 +28,7 @@ _RAMP = (0.25, 0.5)  # slope and shift of what HGQ2 calls a hard sigmoid
 _NONE = 99  # fewer bits than any type has
 
 
-def _values(native: Native, name: str, suffix: str = "") -> Values:
+def _values(native: Native, name: str, suffix: str = "") -> ValueQuantiser:
     described: Any = native.config.get(f"{name}_conf")
     if name == "praq" and _is_ramp(described):
         described = {**described, "config": {**described["config"], "affine": None}}

@@ -32,7 +32,7 @@ def summed(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return values.between(native, reduced(native, shape, over, "sum", scale=scale, keep=bool(config.get("keepdims"))))
 
 
-def _each(native: Native, n_values: int) -> list[values.Values]:
+def _each(native: Native, n_values: int) -> list[values.ValueQuantiser]:
     """Return what quantises each of the values that a merge is called on."""
     described = native.config.get("iq_confs") or [None] * n_values
     described = [described] * n_values if isinstance(described, dict) else described
@@ -93,7 +93,7 @@ MERGED: dict[str, Lower] = {
 }
 
 
-def _quantisers(native: Native) -> dict[str, values.Values]:
+def _quantisers(native: Native) -> dict[str, values.ValueQuantiser]:
     """Return what quantises each table's argument and value, by the config's key."""
     config, found = native.config, {}
     for table in ("exp", "inv"):

@@ -10,10 +10,10 @@ from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after
 from hepprune.network import Activation, Layer
 
 # What quantises values: the end of its layer's name, its key in the config, its place in the file, and its config.
-Values = tuple[str, str, str, Any]
+ValueQuantiser = tuple[str, str, str, Any]
 
 
-def value_type(native: Native, values: Values) -> Quantiser | None:
+def value_type(native: Native, values: ValueQuantiser) -> Quantiser | None:
     """Return the type of values, None where nothing quantises them."""
     _, key, place, described = values
     found = type_of(native, key, place, described=described)
@@ -22,13 +22,13 @@ def value_type(native: Native, values: Values) -> Quantiser | None:
     return plain(each(found, lambda array: array[0] if array.ndim > 1 else array))  # jets share their widths
 
 
-def value_quantiser(native: Native, values: Values, name: str | None = None) -> Layer | None:
+def value_quantiser(native: Native, values: ValueQuantiser, name: str | None = None) -> Layer | None:
     """Return the layer that quantises values on their way, None where nothing does."""
     kind = value_type(native, values)
     return None if kind is None else Activation(name or native.part(values[0]), "linear", result=kind)
 
 
-def ends(native: Native) -> tuple[Values, Values]:
+def ends(native: Native) -> tuple[ValueQuantiser, ValueQuantiser]:
     """Return what quantises the values that come in and those that go out."""
     each = (("input", "iq_conf", "iq"), ("output", "oq_conf", "oq"))
     incoming, outgoing = ((*names, native.config.get(names[1])) for names in each)
@@ -51,7 +51,9 @@ def _looked_up(parts: Parts, outgoing: Layer | None) -> Parts:
     return [*parts[:-1], replace(parts[-1], layer=last.rebuilt(result=outgoing.result))]
 
 
-def value_bits(native: Native, layers: Mapping[str, Layer], values: Values, name: str | None = None) -> dict[str, Any]:
+def value_bits(
+    native: Native, layers: Mapping[str, Layer], values: ValueQuantiser, name: str | None = None
+) -> dict[str, Any]:
     """Return the arrays of the quantiser of a value, as the network has it now."""
     suffix, key, place, described = values
     name = name or native.part(suffix)

@@ -17,7 +17,7 @@ from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constant
 from hepprune.network.layers import Activation, Recurrent, ReLU
 from hepprune.quantisers import FixedPoints
 
-Function = Callable[[Wires], Wires]
+WireFunction = Callable[[Wires], Wires]
 _AHEAD = 32  # levels before the state, earlier than which it does not matter when inputs are there
 _PLACES = 1  # of levels that are taken for the same
 
@@ -49,7 +49,7 @@ class _Cell:
         matrix = FixedMatrix(self.matrices[kind].weight[rows], self.matrices[kind].fraction)
         return kernels.applied(bill, matrix, self.biases[kind][rows], values.reshaped(1, -1), alive=acts[None])[0]
 
-    def function(self, bill: Bill, layer: ReLU | Activation) -> Function:
+    def function(self, bill: Bill, layer: ReLU | Activation) -> WireFunction:
         """Return one of the functions of the cell, with the type of its argument."""
         kind = self.layer.argument_of(layer)
 
