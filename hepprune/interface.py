@@ -15,7 +15,7 @@ _LARGEST_OFFSET = 2**24  # in units of the scale: up to here every offset is a f
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Count = Annotated[int, Field(ge=0, le=2**24)]
-Shape = Annotated[tuple[Annotated[int, Field(ge=1, le=2**20)], ...], Field(min_length=1, max_length=4)]
+CheckedShape = Annotated[tuple[Annotated[int, Field(ge=1, le=2**20)], ...], Field(min_length=1, max_length=4)]
 Meaning = Literal["class logits", "label logits", "probabilities", "values"]
 
 
@@ -83,7 +83,7 @@ class InputPort(_Part):
     """
 
     name: Identifier
-    shape: Shape
+    shape: CheckedShape
     features: Annotated[tuple[Feature, ...], Field(min_length=1, max_length=2**16)]
     words: Annotated[tuple[Word, ...], Field(min_length=1, max_length=2**20)]
     mark: str | None = None
@@ -110,7 +110,7 @@ class OutputPort(_Part):
     """An output of the network: `meaning` says what its values are, whose names its words bear."""
 
     name: Identifier
-    shape: Shape
+    shape: CheckedShape
     meaning: Meaning
     words: Annotated[tuple[Word, ...], Field(min_length=1, max_length=2**20)]
 

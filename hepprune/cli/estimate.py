@@ -9,7 +9,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from hepprune.cli.models import Model
+from hepprune.cli.models import ModelArgument
 from hepprune.cli.screen import AsJson, IoType, Strategy, columns, log, show
 from hepprune.errors import BudgetMissedError
 
@@ -17,7 +17,7 @@ _CELLS = ("lut", "ff", "dsp", "bram18", "uram")
 
 
 def estimate(
-    model: Model,
+    model: ModelArgument,
     target: Annotated[str, typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file.")],
     *,
     strategy: Strategy = "latency",

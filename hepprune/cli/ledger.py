@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look into a ledger of designs, estimates, measurements and failures.", no_args_is_help=True)
 
-LedgerFile = Annotated[Path, typer.Argument(help="The ledger (SQLite).")]
+LedgerArgument = Annotated[Path, typer.Argument(help="The ledger (SQLite).")]
 
 
 @command(app, "list")
-def show_all(ledger: LedgerFile, as_json: AsJson = False) -> None:
+def show_all(ledger: LedgerArgument, as_json: AsJson = False) -> None:
     """List the designs, with how many values there are of each."""
     from hepprune.synthesis.ledger import existing
 
@@ -32,7 +32,7 @@ def show_all(ledger: LedgerFile, as_json: AsJson = False) -> None:
 
 @command(app, "show")
 def show_one(
-    ledger: LedgerFile,
+    ledger: LedgerArgument,
     design: Annotated[str, typer.Argument(help="The design's key, or its beginning.")],
     as_json: AsJson = False,
 ) -> None:
@@ -58,7 +58,7 @@ def _cell(value: object) -> str:
 
 @command(app)
 def export(
-    ledger: LedgerFile,
+    ledger: LedgerArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="A .csv or .parquet file.")],
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +71,7 @@ def export(
 
 @command(app)
 def merge(
-    ledger: LedgerFile,
+    ledger: LedgerArgument,
     others: Annotated[list[Path], typer.Argument(help="Ledgers to take over; they stay as they are.")],
     as_json: AsJson = False,
 ) -> None:
@@ -86,7 +86,7 @@ def merge(
 
 @command(app)
 def calibrate(
-    ledger: LedgerFile,
+    ledger: LedgerArgument,
     plot: Annotated[Path | None, typer.Option(help="Where to draw predicted against measured (png and pdf).")] = None,
     as_json: AsJson = False,
 ) -> None:

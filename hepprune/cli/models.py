@@ -7,11 +7,13 @@ import typer
 
 from hepprune.cli.screen import AsJson, show
 
-Model = Annotated[str, typer.Argument(help="A model (.h5, .keras, model.json, .onnx, .pt2, .npz) or module:factory.")]
+ModelArgument = Annotated[
+    str, typer.Argument(help="A model (.h5, .keras, model.json, .onnx, .pt2, .npz) or module:factory.")
+]
 
 
 def inspect(
-    model: Model,
+    model: ModelArgument,
     groups: Annotated[bool, typer.Option("--groups", help="Show what can only be removed together instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -31,7 +33,7 @@ def inspect(
 
 
 def shrink(
-    model: Model,
+    model: ModelArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="The smaller model, of the same kind.")],
     as_json: AsJson = False,
 ) -> None:

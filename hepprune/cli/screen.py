@@ -38,7 +38,7 @@ from hepprune.errors import (
 T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON on standard output.")]
 IoType = Annotated[str, typer.Option(help="io_parallel or io_stream.")]
-Limits = Annotated[
+BudgetOption = Annotated[
     list[str] | None,
     typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, dsp=120, latency=100ns."),
 ]

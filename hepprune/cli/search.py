@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, IoType, Limits, Screen, numbers, show, words
+from hepprune.cli.screen import AsJson, BudgetOption, IoType, Screen, numbers, show, words
 
 _Target = Annotated[
     str | None,
@@ -28,7 +28,7 @@ def search(
     solver: Annotated[
         str | None, typer.Option(help="greedy, exact, dynamic_programming or evolve; else the recipe's.")
     ] = None,
-    budget: Limits = None,
+    budget: BudgetOption = None,
     strategy: _Strategy = None,
     io_type: IoType = "io_parallel",
     metric: Annotated[str, typer.Option(help="cross_entropy, accuracy, auc, ...")] = "cross_entropy",

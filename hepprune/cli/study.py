@@ -10,8 +10,8 @@ from rich.table import Table
 
 from hepprune.cli.screen import (
     AsJson,
+    BudgetOption,
     IoType,
-    Limits,
     Screen,
     Strategy,
     Workers,
@@ -48,7 +48,7 @@ def study(
     parallelization: Annotated[str, typer.Option(help="Of convolutions, as in 1,4; else each layer's own.")] = "",
     io_type: IoType = "io_parallel",
     stage: _Stage = None,
-    budget: Limits = None,
+    budget: BudgetOption = None,
     data: Annotated[Path | None, typer.Option(help="Jets to judge by: a recipe.yaml or an .npz with x and y.")] = None,
     metric: Annotated[str | None, typer.Option(help="What they are judged by; else the primary metric.")] = None,
     synthesise: Annotated[str, typer.Option(help="How many points to synthesise really, or all.")] = "0",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hepprune.hardware.resources import Measurement, Resources
     from hepprune.jobs.ingestion import IngestedDesign
 
-LedgerFile = Annotated[Path | None, typer.Option(help="The ledger (SQLite) that keeps what was found.")]
+LedgerOption = Annotated[Path | None, typer.Option(help="The ledger (SQLite) that keeps what was found.")]
 
 _RELATIVE = "a relative check on a Lattice part, to compare designs by, no figure of the target's part"
 _COUNTS = ("lut", "ff", "dsp", "bram18", "uram")
@@ -22,7 +22,7 @@ _COUNTS = ("lut", "ff", "dsp", "bram18", "uram")
 
 def ingest(
     path: Annotated[Path, typer.Argument(help="A project folder, a report, a log, or a tar or zip of a CI job.")],
-    ledger: LedgerFile = None,
+    ledger: LedgerOption = None,
     clock_ns: Annotated[float | None, typer.Option(min=0.01, help="Where nothing beside a report says it.")] = None,
     design: Annotated[str | None, typer.Option(help="Key (or its beginning) of the design that this is.")] = None,
     as_json: AsJson = False,
@@ -95,7 +95,7 @@ def synth(
     executor: Workers = None,
     hours: Annotated[float, typer.Option(min=0.0001, help="The longest that one program may run.")] = 4.0,
     memory_gb: Annotated[float | None, typer.Option(min=0.01, help="The most memory for one project.")] = None,
-    ledger: LedgerFile = None,
+    ledger: LedgerOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Run synthesis of projects: C synthesis, then logic synthesis; what was done already is not done again."""

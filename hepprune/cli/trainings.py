@@ -10,7 +10,7 @@ from rich.table import Table
 from hepprune.cli.screen import AsJson, Screen, Workers, numbers, show, words, workers
 
 SourceArgument = Annotated[str, typer.Argument(help="A recipe.yaml, or a model file or module:factory with --data.")]
-Jets = Annotated[Path | None, typer.Option(help="Jets of a model: a recipe.yaml or an .npz with x and y.")]
+JetsOption = Annotated[Path | None, typer.Option(help="Jets of a model: a recipe.yaml or an .npz with x and y.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where networks, JSON and plots go.")]
 
 _SHOWN = 2  # metrics in the table; comparison.json has all
@@ -19,7 +19,7 @@ _SHOWN = 2  # metrics in the table; comparison.json has all
 def compare(
     source: SourceArgument = "hls_projects/jet_tagger/recipe.yaml",
     *,
-    data: Jets = None,
+    data: JetsOption = None,
     methods: Annotated[
         str, typer.Option(help="criterion[:granularity][@local], by commas; gaps are to the first.")
     ] = "magnitude,magnitude@local,random,taylor_per_sample,fisher,obd,obs,fisher:neuron",
@@ -182,7 +182,7 @@ def latency(
     batch: Annotated[int, typer.Option(min=1, help="Jets at a time.")] = 1,
     limit_us: Annotated[float | None, typer.Option(help="The latency to reach for one batch, in microseconds.")] = None,
     fraction: Annotated[float, typer.Option(help="Without a limit: the fraction of today's latency to reach.")] = 0.5,
-    data: Jets = None,
+    data: JetsOption = None,
     epochs: Annotated[int, typer.Option(min=1, help="Of fine-tuning after each stage.")] = 4,
     stages: Annotated[int, typer.Option(min=1, help="Stages of cutting.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Of the baseline and the training.")] = 1,

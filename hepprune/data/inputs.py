@@ -126,10 +126,10 @@ class Image:
         return np.where(found < self.bins[axis], found, -1)
 
 
-Input = Columns | Image
+JetInput = Columns | Image
 
 
-def values(each: Input) -> tuple[str, ...]:
+def values(each: JetInput) -> tuple[str, ...]:
     """Return the names of all values of an input, row by row: those of its features, or with the row in brackets."""
     rows = math.prod(each.shape[:-1])
     return each.names if len(each.shape) == 1 else tuple(f"{n}[{row}]" for row in range(rows) for n in each.names)

@@ -12,7 +12,7 @@ from hepprune.data import jets, sources, spreading
 from hepprune.data.expressions import grammar
 from hepprune.data.files import branches
 from hepprune.data.files.slabs import Chunk
-from hepprune.data.inputs import Columns, Input
+from hepprune.data.inputs import Columns, JetInput
 from hepprune.data.jets import Jets
 from hepprune.data.sources import DataSource
 from hepprune.data.weights import Flatten
@@ -49,7 +49,7 @@ def read(
 
 def read_inputs(
     source: DataSource,
-    inputs: Mapping[str, Input],
+    inputs: Mapping[str, JetInput],
     *,
     classes: Sequence[str] = (),
     label: str | Sequence[str] | None = "label",
@@ -102,7 +102,7 @@ def read_inputs(
 class _Wanted:
     """What is read of every file."""
 
-    inputs: Mapping[str, Input]
+    inputs: Mapping[str, JetInput]
     labels: Sequence[str]
     scalars: Sequence[str]
     event: str | None

@@ -16,7 +16,7 @@ from hepprune.task import Task
 
 T = TypeVar("T")
 # Returns what a folder holds of that type and key, or what the call writes there.
-Keep = Callable[[type[T], Path, list[Any], Callable[[], T]], T]
+KeepBuilt = Callable[[type[T], Path, list[Any], Callable[[], T]], T]
 _UNCERTAINTY = 0.27  # what Vitis HLS takes where a target names none
 
 
@@ -64,7 +64,7 @@ class Rtl:
         del strategy
         return rtl.refusals(network)
 
-    def build(self, built: Built, folder: Path, order: Order, *, keep: Keep[Any]) -> Built:
+    def build(self, built: Built, folder: Path, order: Order, *, keep: KeepBuilt[Any]) -> Built:
         """Solve the adder graph and write its pipelined Verilog."""
         if built.design is not None:
             return built
@@ -104,7 +104,7 @@ class Hls:
         reasons = {name: reason for name, reason in moved.items() if reason is not None}
         return reasons | layers.refusals(network, io_type="io_parallel", strategy=strategy)
 
-    def build(self, built: Built, folder: Path, order: Order, *, keep: Keep[Any]) -> Built:
+    def build(self, built: Built, folder: Path, order: Order, *, keep: KeepBuilt[Any]) -> Built:
         """Write the project; C synthesis is for a vendor's tool."""
         if built.project is not None:
             return built

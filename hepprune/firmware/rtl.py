@@ -18,7 +18,7 @@ from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.names import Names
 from hepprune.firmware.tracing.base import Variables, array
 from hepprune.firmware.verilog import adders, modules
-from hepprune.firmware.verilog.repeats import Places
+from hepprune.firmware.verilog.repeats import PortPlaces
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, Node, Shared
 
@@ -39,7 +39,7 @@ class Solution:
     logic: Any
     cost: float
     depth: float
-    places: Places = ()
+    places: PortPlaces = ()
 
     @property
     def solved(self) -> "Solved":
@@ -141,7 +141,7 @@ def _solved(network: Network, outputs: Sequence[str] | None, depth_slack: int, s
     return Solution(logic, float(logic.cost), float(max(logic.out_latency)), _places(network))
 
 
-def _places(network: Network) -> Places:
+def _places(network: Network) -> PortPlaces:
     """Return the first index of every input value with several, else None; nothing for a chain on single jets."""
     shared = any(isinstance(layer, Shared) for layer in network)
     if not shared and all(len(shape) == 1 for shape in network.shapes.values()):

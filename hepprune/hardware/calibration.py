@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from hepprune.errors import ReportError
 from hepprune.hardware import pooling
-from hepprune.hardware.pooling import Group, Observation, PooledEffects
+from hepprune.hardware.pooling import GroupKey, Observation, PooledEffects
 from hepprune.hardware.resources import RESOURCES, Estimate, LayerEstimate, Measurement, Resources
 
 Pair = tuple[Estimate, Measurement]
@@ -154,7 +154,7 @@ def fit(pairs: Iterable[Pair], *, like: Pair | None = None) -> Calibration:
     )
 
 
-def _origin(estimate: Estimate, measured: Measurement) -> dict[Group, float]:
+def _origin(estimate: Estimate, measured: Measurement) -> dict[GroupKey, float]:
     """Return the groups that a design belongs to whatever it is made of, each within the one before."""
     names = (estimate.stage, estimate.strategy, measured.tool, measured.version)
     levels = ("stage", "strategy", "tool", "version")
@@ -169,7 +169,7 @@ def _observations(pair: Pair, resource: str, number: int) -> Iterator[Observatio
         return
     costs = [(layer.kind, layer.resources.known().get(resource, 0.0)) for layer in estimate.layers]
     total = sum(cost for _, cost in costs)
-    shares: dict[Group, float] = {}
+    shares: dict[GroupKey, float] = {}
     for kind, cost in costs:
         if cost > 0:
             group = _kind(estimate, kind)
@@ -190,12 +190,12 @@ def _log_ratio(predicted: Resources, seen: Resources, resource: str) -> float | 
     return math.log(after / before) if before and after else None
 
 
-def _kind(estimate: Estimate, kind: str) -> Group:
+def _kind(estimate: Estimate, kind: str) -> GroupKey:
     return "kind", estimate.stage, estimate.strategy, kind
 
 
 def _corrections(
-    pool: PooledEffects, values: Sequence[Observation], origin: dict[Group, float]
+    pool: PooledEffects, values: Sequence[Observation], origin: dict[GroupKey, float]
 ) -> tuple[Correction, dict[str, Correction]]:
     """Return the correction for the mean mixture of layers, and for each kind of layer that was seen."""
     totals = [each for each in values if each.noise == _TOTAL]

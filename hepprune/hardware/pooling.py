@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Group = tuple[str, ...]  # its level first
+GroupKey = tuple[str, ...]  # its level first
 
 PRIOR_WEIGHT = 1.0  # groups that each level's prior width counts as
 _ITERATIONS, _TOLERANCE = 200, 1e-4
@@ -25,7 +25,7 @@ class Observation:
     """A value, the groups it belongs to with the share of each, and the name of its noise."""
 
     value: float
-    shares: Mapping[Group, float]
+    shares: Mapping[GroupKey, float]
     noise: str
 
 
@@ -33,12 +33,12 @@ class Observation:
 class PooledEffects:
     """The effects of all groups, with their covariance, and the width of every level and noise."""
 
-    places: Mapping[Group, int]
+    places: Mapping[GroupKey, int]
     mean: Floats
     covariance: Floats
     widths: Mapping[str, float]
 
-    def predict(self, shares: Mapping[Group, float]) -> tuple[float, float]:
+    def predict(self, shares: Mapping[GroupKey, float]) -> tuple[float, float]:
         """Return mean and standard deviation of a sum of effects; a group never seen has its level's width."""
         known = np.zeros(len(self.mean))
         variance = 0.0

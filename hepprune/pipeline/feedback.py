@@ -28,7 +28,7 @@ _TRIM, _SETTLE = 1, 2  # stages of a search that goes on: the last alone, which 
 # Builds a network, and returns it with what a tool measured of it.
 Measure = Callable[[Network], Built]
 # Returns every (estimate, measurement) known so far.
-Pairs = Callable[[], list[tuple[Estimate, Measurement]]]
+MeasuredPairs = Callable[[], list[tuple[Estimate, Measurement]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def learned(pairs: Sequence[Pair]) -> Calibration | None:
     return calibration.fit(pairs) if pairs else None
 
 
-def until_measured(context: Context, start: Start, *, stage: str, measure: Measure, pairs: Pairs) -> list[Turn]:
+def until_measured(context: Context, start: Start, *, stage: str, measure: Measure, pairs: MeasuredPairs) -> list[Turn]:
     """Return the turns of the loop, the last of which is measured at `stage` to meet the budget, or awaits that.
 
     Raises:

@@ -22,10 +22,10 @@ from hepprune.task import BinaryLabel, Reconstruction
 
 _BATCH = 4096  # jets that a teacher scores at a time: it may be large
 
-Inputs = dict[str, Jets]  # what each input of a network sees of some jets
+JetsByInput = dict[str, Jets]  # what each input of a network sees of some jets
 
 
-def taught(context: Context, samples: Sequence[Inputs]) -> list[Inputs]:
+def taught(context: Context, samples: Sequence[JetsByInput]) -> list[JetsByInput]:
     """Return samples to train, validate and test on with a teacher's score of each jet before their other targets.
 
     Without a teacher they come back as they are. What it has learned is kept.

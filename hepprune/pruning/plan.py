@@ -17,12 +17,12 @@ from hepprune.sample import Sample
 from hepprune.task import Classes
 
 # Jets and their targets: a sample, or arrays x (n_jets, *shape) and classes y (n_jets,).
-Data = Sample | tuple[Any, Any]
+SampleLike = Sample | tuple[Any, Any]
 
 
 def prune(
     network: Network,
-    data: Data | None = None,
+    data: SampleLike | None = None,
     *,
     method: str | Criterion = "magnitude",
     sparsity: float | None,
@@ -62,7 +62,7 @@ def prune(
 
 def make(
     network: Network,
-    data: Data | None = None,
+    data: SampleLike | None = None,
     *,
     method: str | Criterion = "magnitude",
     sparsity: float | None,
@@ -95,7 +95,7 @@ def make(
     return selection.select(network, scores, sparsity, granularity=granularity, **ranking)
 
 
-def as_sample(data: Data, network: Network) -> Sample:
+def as_sample(data: SampleLike, network: Network) -> Sample:
     """Return jets in the network's floating type.
 
     Raises:

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hepprune.data import spreading
 from hepprune.data.files import trees
-from hepprune.data.inputs import LEAST_LSB, TRANSFORMS, Columns, Image, Input
+from hepprune.data.inputs import LEAST_LSB, TRANSFORMS, Columns, Image, JetInput
 from hepprune.data.jets import IS_FILLED
 from hepprune.data.production import KINDS, check_background
 from hepprune.data.weights import Flatten, checked
@@ -209,9 +209,9 @@ class Data(Section):
         return self.signal is None or (self.teacher is not None and self.teacher.of_signal)
 
     @property
-    def columns(self) -> dict[str, Input]:
+    def columns(self) -> dict[str, JetInput]:
         """What every input reads, by its name; the only one is called `features`."""
-        found: dict[str, Input] = {}
+        found: dict[str, JetInput] = {}
         for name, each in self._given().items():
             if isinstance(each, ImageSection):
                 found[name] = Image(**each.model_dump())

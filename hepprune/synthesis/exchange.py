@@ -19,7 +19,7 @@ _TYPES = (
     | {"clock_met": "bool"}
 )
 
-Row = dict[str, object]
+LedgerRow = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ def export(path: Path, out: Path) -> Written:
     return Written(out, len(table))
 
 
-def rows(records: Iterable[Record]) -> Iterator[Row]:
+def rows(records: Iterable[Record]) -> Iterator[LedgerRow]:
     """Yield each value as one flat row with all columns, None where they do not apply."""
     for record in records:
-        row: Row = dict.fromkeys(COLUMNS)
+        row: LedgerRow = dict.fromkeys(COLUMNS)
         row |= {"design": record.design, "recorded": record.recorded, "kind": type(record.value).__name__.lower()}
         row |= {name: getattr(record.value, name, None) for name in _VALUES}
         if isinstance(record.value, Failure):
@@ -61,7 +61,7 @@ def rows(records: Iterable[Record]) -> Iterator[Row]:
         yield row
 
 
-def _csv(table: list[Row], out: Path) -> None:
+def _csv(table: list[LedgerRow], out: Path) -> None:
     write_csv(out, COLUMNS, ({name: _harmless(value) for name, value in row.items()} for row in table))
 
 
@@ -70,7 +70,7 @@ def _harmless(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
 
 
-def _parquet(table: list[Row], out: Path) -> None:
+def _parquet(table: list[LedgerRow], out: Path) -> None:
     try:
         import pyarrow as pa
         from pyarrow import parquet

@@ -38,7 +38,7 @@ _PROCESSES = {
     ),
 }
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 def settings() -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _decayed(events: Any, rng: np.random.Generator) -> Any:
     return ak.concatenate([events[events.id != _MEDIATOR], pions], axis=1)
 
 
-def thermal(mass: float, rng: np.random.Generator) -> Array:
+def thermal(mass: float, rng: np.random.Generator) -> Floats:
     """Return momenta (n_pions, 4) of a thermal spectrum, isotropic, that add up to a mass at rest."""
     size = 4 * int(mass / TEMPERATURE_GEV)
     sizes = rng.gamma(3, TEMPERATURE_GEV, size)
@@ -160,7 +160,7 @@ def thermal(mass: float, rng: np.random.Generator) -> Array:
     return np.column_stack([momenta, np.sqrt((momenta**2).sum(axis=1) + PION_GEV**2)])
 
 
-def boosted(momenta: Array, frame: Array) -> Array:
+def boosted(momenta: Floats, frame: Floats) -> Floats:
     """Return momenta (n, 4) at rest as they are where their sum has the direction and speed of a momentum (4,)."""
     beta = frame[:3] / frame[3]
     square = float(beta @ beta)

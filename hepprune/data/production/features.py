@@ -9,10 +9,10 @@ FEATURES = (
     *("j_n2_b1_mmdt", "j_n2_b2_mmdt", "j_mass_mmdt", "j_multiplicity"),
 )
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
-def jet_features(constituents: Array, groomed: Array) -> Array:
+def jet_features(constituents: Floats, groomed: Floats) -> Floats:
     """Return the features of one jet, in the order of `FEATURES`.
 
     Both inputs are (n, 4) momenta px, py, pz, E in GeV: all constituents of the jet, and those that grooming left.
@@ -45,7 +45,7 @@ def jet_features(constituents: Array, groomed: Array) -> Array:
     return np.array(values)
 
 
-def correlators(momenta: Array) -> dict[str, float]:
+def correlators(momenta: Floats) -> dict[str, float]:
     """Return the energy correlators e2, e3 and the generalised 1e3, 2e3 of (n, 4) momenta.
 
     Keys are `e2_b0`, `e2_b1`, ..., `2e3_b2`; `b` is the power of the angle, `v` in `ve3` the number of smallest
@@ -62,7 +62,7 @@ def correlators(momenta: Array) -> dict[str, float]:
     return sums | _smallest_angles(z, angle)
 
 
-def _smallest_angles(z: Array, angle: Array) -> dict[str, float]:
+def _smallest_angles(z: Floats, angle: Floats) -> dict[str, float]:
     # One particle at a time against all pairs before it: blocks of n x n stay in the cache, triples do not.
     sums = dict.fromkeys(("1e3_b1", "1e3_b2", "2e3_b1", "2e3_b2"), 0.0)
     for k in range(2, len(z)):
@@ -77,33 +77,33 @@ def _smallest_angles(z: Array, angle: Array) -> dict[str, float]:
     return sums
 
 
-def mass(momentum: Array) -> float:
+def mass(momentum: Floats) -> float:
     """Return the invariant mass of one momentum px, py, pz, E, in its unit; rounding below zero gives 0."""
     px, py, pz, energy = momentum
     return float(np.sqrt(max(energy**2 - px**2 - py**2 - pz**2, 0.0)))
 
 
-def pt(momenta: Array) -> Array:
+def pt(momenta: Floats) -> Floats:
     """Return the transverse momenta of (..., 4) momenta."""
     return np.hypot(momenta[..., 0], momenta[..., 1])
 
 
-def rapidity(momenta: Array) -> Array:
+def rapidity(momenta: Floats) -> Floats:
     """Return the rapidities of (..., 4) momenta."""
     return np.arctanh(momenta[..., 2] / momenta[..., 3])
 
 
-def azimuth(momenta: Array) -> Array:
+def azimuth(momenta: Floats) -> Floats:
     """Return the azimuths of (..., 4) momenta, in [-pi, pi]."""
     return np.arctan2(momenta[..., 1], momenta[..., 0])
 
 
-def wrapped(angle: Array) -> Array:
+def wrapped(angle: Floats) -> Floats:
     """Return differences of azimuth brought into [-pi, pi)."""
     return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
-def _fractions(momenta: Array) -> Array:
+def _fractions(momenta: Floats) -> Floats:
     transverse = pt(momenta)
     return np.asarray(transverse / transverse.sum())
 

@@ -35,8 +35,8 @@ _PROCESSES = {
 }
 _PARTONS = {"g": (21,), "q": (1, 2, 3, 4, 5), "W": (24,), "Z": (23,), "t": (6,)}
 
-Array = NDArray[np.float64]
-Columns = dict[str, NDArray[Any]]
+Floats = NDArray[np.float64]
+JetColumns = dict[str, NDArray[Any]]
 
 
 def settings() -> dict[str, Any]:
@@ -53,14 +53,14 @@ def settings() -> dict[str, Any]:
     }
 
 
-def make_jets(name: str, *, n_jets: int, seed: int) -> Columns:
+def make_jets(name: str, *, n_jets: int, seed: int) -> JetColumns:
     """Return the first `n_jets` jets of class `name` that this seed makes.
 
     Per-jet columns have shape (n_jets,): `event` counts the generated events from 0, then pt, eta, phi and mass in
     GeV and radians, and `FEATURES`. `n_constituents` counts the leading constituents of each jet, which lie one jet
     after the other in `constituent_*`.
     """
-    rows: list[Columns] = []
+    rows: list[JetColumns] = []
     window = (f"PhaseSpace:pTHatMin={PT_HAT_MIN_GEV}", f"PhaseSpace:pTHatMax={PT_HAT_MAX_GEV}")
     lines = (*window, *_HADRONIC, *_PROCESSES[name])
     generator = collisions.generator(lines, seed=seed, energy_gev=BEAM_ENERGY_GEV)
@@ -72,7 +72,7 @@ def make_jets(name: str, *, n_jets: int, seed: int) -> Columns:
     return {column: np.concatenate([row[column] for row in rows]) for column in rows[0]}
 
 
-def _batch(generator: Any, name: str, *, first_event: int) -> Iterator[Columns]:
+def _batch(generator: Any, name: str, *, first_event: int) -> Iterator[JetColumns]:
     particles = generator.nextBatch(_EVENTS_PER_BATCH, "skip").prt
     momenta = {"px": particles.p.px, "py": particles.p.py, "pz": particles.p.pz, "E": particles.p.e}
     particles = ak.zip({"id": particles.id, "status": particles.status} | momenta)
@@ -85,13 +85,13 @@ def _batch(generator: Any, name: str, *, first_event: int) -> Iterator[Columns]:
         yield row | {"event": np.array([first_event + event], np.int64)}
 
 
-def _jets(visible: Any, hard: Any, partons: tuple[int, ...]) -> list[tuple[int, NDArray[np.int32], Array]]:
+def _jets(visible: Any, hard: Any, partons: tuple[int, ...]) -> list[tuple[int, NDArray[np.int32], Floats]]:
     """Return (event, particle ids, momenta) of the jets inside the cuts that a hard parton points at."""
     import fastjet
 
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, RADIUS)
     clusters = fastjet.ClusterSequence(_four_momenta(visible), definition).constituent_index(PT_MIN_GEV).to_list()
-    chosen: list[tuple[int, NDArray[np.int32], Array]] = []
+    chosen: list[tuple[int, NDArray[np.int32], Floats]] = []
     events = zip(clusters, _per_event(visible), _per_event(hard), strict=True)
     for event, (jets, (ids, momenta), (hard_ids, hard_momenta)) in enumerate(events):
         axes = hard_momenta[np.isin(abs(hard_ids), partons)]
@@ -100,13 +100,13 @@ def _jets(visible: Any, hard: Any, partons: tuple[int, ...]) -> list[tuple[int, 
     return chosen
 
 
-def _per_event(particles: Any) -> list[tuple[NDArray[np.int32], Array]]:
+def _per_event(particles: Any) -> list[tuple[NDArray[np.int32], Floats]]:
     ends = np.cumsum(ak.to_numpy(ak.num(particles)))[:-1]
     flat = ak.flatten(particles)
     return list(zip(np.split(ak.to_numpy(flat.id), ends), np.split(_array(flat), ends), strict=True))
 
 
-def _inside(jet: Array, axes: Array) -> bool:
+def _inside(jet: Floats, axes: Floats) -> bool:
     if not (PT_MIN_GEV <= features.pt(jet) < PT_MAX_GEV and abs(features.rapidity(jet)) < ABS_RAPIDITY_MAX):
         return False
     y = features.rapidity(axes) - features.rapidity(jet)
@@ -114,7 +114,7 @@ def _inside(jet: Array, axes: Array) -> bool:
     return bool(np.any(np.hypot(y, phi) < MATCH_RADIUS))
 
 
-def groom(jets: list[Array]) -> list[Array]:
+def groom(jets: list[Floats]) -> list[Floats]:
     """Return the momenta (n, 4) that the modified mass-drop tagger leaves of each jet's.
 
     Dasgupta, Fregoso, Marzani and Salam, arXiv:1307.0007.
@@ -137,11 +137,11 @@ def _four_momenta(particles: Any) -> Any:
     return ak.with_name(particles[["px", "py", "pz", "E"]], "Momentum4D")
 
 
-def _array(particles: Any) -> Array:
+def _array(particles: Any) -> Floats:
     return np.stack([ak.to_numpy(particles[name]) for name in ("px", "py", "pz", "E")], axis=-1)
 
 
-def _row(constituents: Array, groomed: Array) -> Columns:
+def _row(constituents: Floats, groomed: Floats) -> JetColumns:
     jet = constituents.sum(axis=0)
     scalars: dict[str, Any] = {"pt": features.pt(jet), "eta": _pseudorapidity(jet), "phi": features.azimuth(jet)}
     scalars |= {"mass": features.mass(jet)}
@@ -149,7 +149,7 @@ def _row(constituents: Array, groomed: Array) -> Columns:
     return {name: np.array([value], np.float32) for name, value in scalars.items()}
 
 
-def _particles(constituents: Array, ids: NDArray[np.int32], *, data: Any) -> Columns:
+def _particles(constituents: Floats, ids: NDArray[np.int32], *, data: Any) -> JetColumns:
     jet = constituents.sum(axis=0)
     order = np.argsort(-features.pt(constituents), kind="stable")[:N_CONSTITUENTS]
     leading, charges = constituents[order], np.array([data.charge(int(name)) for name in ids[order]])
@@ -171,5 +171,5 @@ def _pdg_classes(ids: NDArray[np.int32], *, charged: NDArray[np.bool_]) -> NDArr
     return kinds.astype(np.int8)
 
 
-def _pseudorapidity(momenta: Array) -> Array:
+def _pseudorapidity(momenta: Floats) -> Floats:
     return np.arcsinh(momenta[..., 2] / features.pt(momenta))

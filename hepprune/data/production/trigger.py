@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hepprune.data import awkward as ak
 from hepprune.data.production import collisions
 
-Columns = dict[str, NDArray[Any]]
+JetColumns = dict[str, NDArray[Any]]
 
 N_EGAMMA, N_MUONS, N_JETS = 4, 4, 10
 N_PHI, N_ETA, MAX_REGION_ETA = 18, 14, 3.0
@@ -36,7 +36,7 @@ def settings() -> dict[str, Any]:
     return collisions.settings() | {"units": units} | cuts | cells
 
 
-def make_objects(name: str, *, n_jets: int, seed: int) -> Columns:
+def make_objects(name: str, *, n_jets: int, seed: int) -> JetColumns:
     """Return, of each event of a class, MET, the leading e/gammas, muons and jets, in whole numbers.
 
     `MET_hwPt` and `MET_hwPhi` have a number for each event; `n_L1EG` counts its e/gammas, which lie one event after the
@@ -45,7 +45,7 @@ def make_objects(name: str, *, n_jets: int, seed: int) -> Columns:
     return _made(_objects, name, n_jets, seed)
 
 
-def make_regions(name: str, *, n_jets: int, seed: int) -> Columns:
+def make_regions(name: str, *, n_jets: int, seed: int) -> JetColumns:
     """Return, of each event of a class, the calorimeter regions that are not empty, among 18 in phi and 14 in eta.
 
     `n_Region` counts them; `Region_iphi`, `Region_ieta` and `Region_hwEt` lie one event after the other.
@@ -53,13 +53,13 @@ def make_regions(name: str, *, n_jets: int, seed: int) -> Columns:
     return _made(_regions, name, n_jets, seed)
 
 
-def _made(see: Callable[[Any], Columns], name: str, n_events: int, seed: int) -> Columns:
+def _made(see: Callable[[Any], JetColumns], name: str, n_events: int, seed: int) -> JetColumns:
     batches = [see(particles) for particles in collisions.make(name, n_events=n_events, seed=seed)]
     joined = {column: np.concatenate([batch[column] for batch in batches]) for column in batches[0]}
     return {"event": np.arange(n_events), **joined}
 
 
-def _objects(particles: Any) -> Columns:
+def _objects(particles: Any) -> JetColumns:
     muons = abs(particles.id) == _MUON
     soft = (particles.pt < _NOISE_GEV) | (abs(particles.eta) > _MAX_ETA["L1EG"] + _EGAMMA_RADIUS)
     showers = particles[collisions.any_of(abs(particles.id), _ELECTROMAGNETIC) & ~soft]
@@ -69,7 +69,7 @@ def _objects(particles: Any) -> Columns:
     return columns | _leading("L1Jet", _clustered(_towers(particles), _JET_RADIUS, _LEAST_GEV["L1Jet"]), N_JETS)
 
 
-def _regions(particles: Any) -> Columns:
+def _regions(particles: Any) -> JetColumns:
     shape, width = (N_PHI, N_ETA), 2 * MAX_REGION_ETA / N_ETA
     sums = _deposited(particles, shape, eta=width)
     image = np.minimum(np.floor(sums / PT_GEV), MAX_PT["Region"]).astype(np.int16)
@@ -104,12 +104,12 @@ def _towers(particles: Any) -> Any:
     return ak.unflatten(ak.zip({"pt": sums[event, iphi, ieta], **centres}), counts)
 
 
-def _flat(particles: Any) -> tuple[NDArray[np.int64], Columns]:
+def _flat(particles: Any) -> tuple[NDArray[np.int64], JetColumns]:
     event = np.repeat(np.arange(len(particles)), ak.to_numpy(ak.num(particles)))
     return event, {name: ak.to_numpy(ak.flatten(particles[name])) for name in particles.fields}
 
 
-def _missing(particles: Any) -> Columns:
+def _missing(particles: Any) -> JetColumns:
     event, flat = _flat(particles)
     seen = (abs(flat["eta"]) < _MAX_ETA["MET"]) & (abs(flat["id"]) != _MUON)
     px, py = (
@@ -133,7 +133,7 @@ def _clustered(particles: Any, radius: float, least_gev: float) -> Any:
     return ak.zip({"pt": pt, "eta": np.arcsinh(found.pz / pt), "phi": np.arctan2(found.py, found.px) % (2 * np.pi)})
 
 
-def _leading(name: str, objects: Any, n: int, *, eta_unit: float = ETA, phi_unit: float = PHI) -> Columns:
+def _leading(name: str, objects: Any, n: int, *, eta_unit: float = ETA, phi_unit: float = PHI) -> JetColumns:
     kept = objects[(objects.pt > _LEAST_GEV[name]) & (abs(objects.eta) < _MAX_ETA[name])]
     ordered = kept[ak.argsort(kept.pt, ascending=False)][:, :n]
     _, flat = _flat(ordered)

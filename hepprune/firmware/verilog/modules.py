@@ -9,12 +9,12 @@ from typing import Any
 from hepprune.files import write_text
 from hepprune.firmware import texts
 from hepprune.firmware.verilog import adders, repeats
-from hepprune.firmware.verilog.repeats import Instance, Partition, Places
+from hepprune.firmware.verilog.repeats import Instance, Partition, PortPlaces
 
 _TABLE = re.compile(r'lookup_table #\((\d+), (\d+), "(table_[0-9a-f-]+)\.mem"\)')
 
 
-def write(folder: Path, top: str, stages: Sequence[Any], places: Places) -> list[str]:
+def write(folder: Path, top: str, stages: Sequence[Any], places: PortPlaces) -> list[str]:
     """Write stages of a design anew where something in them stands at several places; returns the modules added.
 
     `places` says of which place each port of the design is, None where of none or several. A module that several stages

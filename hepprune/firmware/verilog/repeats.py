@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-Places = tuple[int | None, ...]
+PortPlaces = tuple[int | None, ...]
 
 _PORT, _CONSTANT, _TABLE, _MUXES = -1, 5, 8, (6, -6)
 _KEY = 0xFFFFFFFF
@@ -40,10 +40,10 @@ class Partition:
 
     instances: tuple[Instance, ...]
     rest: Any
-    places: Places
+    places: PortPlaces
 
 
-def split(graph: Any, places: Places) -> Partition:
+def split(graph: Any, places: PortPlaces) -> Partition:
     """Return a graph, whose ports are of known places, with what stands in it several times as instances of parts.
 
     Parts that share no port are looked for first, such as a layer at each of its places; then, in what is left, parts
@@ -65,7 +65,7 @@ def split(graph: Any, places: Places) -> Partition:
     return Partition(instances=instances, rest=_rest(graph, instances), places=_leaving(graph, instances, places))
 
 
-def _leaving(graph: Any, instances: Iterable[Instance], places: Places) -> Places:
+def _leaving(graph: Any, instances: Iterable[Instance], places: PortPlaces) -> PortPlaces:
     """Return the places of the outputs; an instance that reads what is of several is a place of its own."""
     known: dict[int, int | None] = {i: places[op.id0] for i, op in enumerate(graph.ops) if op.opcode == _PORT}
     fresh = itertools.count(1 + max((place for place in places if place is not None), default=0))

@@ -13,14 +13,14 @@ Change = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Array(Constant):
+class FileConstant(Constant):
     """A constant; `origin` is the key of its initialiser, `undo` gives values in the initialiser's shape."""
 
     undo: Change | None = None
     quantisation: Quantisation | None = None
 
     @property
-    def told(self) -> "Array":
+    def told(self) -> "FileConstant":
         """The array as a factor of a product: fixed where it projects, of 0, 1 and -1 only and without a quantiser."""
         projects = bool(self.tensor.any()) and bool((self.tensor == self.tensor.sign()).all())
         return replace(self, fixed=True) if projects and self.quantisation is None else self
@@ -37,15 +37,15 @@ class Array(Constant):
             return self.tensor
         return self.quantisation.of(self.quantisation.scale.numpy())(self.tensor)
 
-    def settled(self) -> "Array":
+    def settled(self) -> "FileConstant":
         """Return the values that act as a plain constant."""
         return self if self.quantisation is None else replace(self, tensor=self.acting)
 
-    def changed(self, change: Change, back: Change) -> "Array":
+    def changed(self, change: Change, back: Change) -> "FileConstant":
         """Return the array after a change of numbers; `back` undoes it."""
         return replace(self, tensor=change(self.tensor), undo=lambda values: self.native(back(values)), axes=None)
 
-    def moved(self, move: Change, back: Change) -> "Array":
+    def moved(self, move: Change, back: Change) -> "FileConstant":
         """Return the array after a move that keeps every value, its quantisation moved along."""
         found = self.changed(move, back)
         if self.quantisation is None or self.quantisation.scale.numel() == 1:
@@ -53,11 +53,11 @@ class Array(Constant):
         scale = move(self.quantisation.scale.expand(self.tensor.shape))
         return replace(found, quantisation=replace(self.quantisation, scale=scale))
 
-    def transposed(self, order: tuple[int, ...]) -> "Array":
+    def transposed(self, order: tuple[int, ...]) -> "FileConstant":
         """Return the array with its axes in another order."""
         return self.moved(lambda values: values.permute(order), lambda values: values.permute(inverse(order)))
 
-    def reshaped(self, shape: tuple[int, ...]) -> "Array":
+    def reshaped(self, shape: tuple[int, ...]) -> "FileConstant":
         """Return the array under another shape."""
         before = tuple(self.tensor.shape)
         return self.moved(lambda values: values.reshape(shape), lambda values: fitted(values, before))

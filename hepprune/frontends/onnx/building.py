@@ -10,8 +10,8 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.frontends.onnx.arrays import Array
-from hepprune.frontends.onnx.fitting import AxisPart, Bounds, GraphFit, Place
+from hepprune.frontends.onnx.arrays import FileConstant
+from hepprune.frontends.onnx.fitting import AxisPart, Bounds, GraphFit, SettingPlace
 from hepprune.frontends.onnx.quantisation import Quantisation
 from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators import shaping
@@ -70,7 +70,7 @@ class Graph(Assembly):
     outputs: tuple[str, ...] = ()
     sites: list[Site] = field(default_factory=list)
     parts: dict[tuple[str, int], AxisPart] = field(default_factory=dict)
-    changes: dict[Place, Any] = field(default_factory=dict)
+    changes: dict[SettingPlace, Any] = field(default_factory=dict)
 
     def title(self, call: Call, weight: Constant | None = None) -> str:
         """Return the layer's name: its weight's owner as torch names it ("encoder.0"), else its node's."""
@@ -113,7 +113,7 @@ class Graph(Assembly):
         layer = self.layer(value.layer)
         own = self.layer(layer.of) if isinstance(layer, Shared) else layer
         for name, array in arrays.items():
-            if not isinstance(array, Array) or array.quantisation is None:
+            if not isinstance(array, FileConstant) or array.quantisation is None:
                 continue
             kind = self._quantiser(own, name, array)
             if layer is not own and to_json(kind) != to_json(getattr(own, f"{name}_type")):
@@ -123,7 +123,7 @@ class Graph(Assembly):
             own.bias_type = _NO_BIAS
         return value
 
-    def _quantiser(self, layer: Layer, name: str, array: Array) -> Quantiser:
+    def _quantiser(self, layer: Layer, name: str, array: FileConstant) -> Quantiser:
         given = array.quantisation
         if given is None or (array.origin is None and given.scale.numel() > 1):
             raise NetworkError(f"layer '{layer.name}' has computed values in {name}, quantised by several scales")

@@ -11,7 +11,7 @@ from hepprune.frontends.pytorch.values import Value
 from hepprune.network import Conv, Network, Reshape, Slice
 
 # Where a node holds a setting, by its key: the number of an input, or the name of an attribute.
-Place = tuple[str, int | str]
+SettingPlace = tuple[str, int | str]
 Bounds = tuple[int, int, int]
 END = 2**62
 ALL = (0, END, 1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import OnnxNode
 from hepprune.frontends.onnx.operators.registry import counted, numbers
 from hepprune.frontends.pytorch.values import Value
@@ -32,13 +32,15 @@ _ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def shape_of(node: OnnxNode, x: Any) -> Array:
+def shape_of(node: OnnxNode, x: Any) -> FileConstant:
     """Return the shape of a value as a constant."""
     sizes = x.shape if isinstance(x, Value) else tuple(x.tensor.shape)
-    return Array(tensor=torch.tensor(sizes[node.attributes.get("start", 0) : node.attributes.get("end", len(sizes))]))
+    return FileConstant(
+        tensor=torch.tensor(sizes[node.attributes.get("start", 0) : node.attributes.get("end", len(sizes))])
+    )
 
 
-def folded(node: OnnxNode, given: list[Array | None]) -> Array:
+def folded(node: OnnxNode, given: list[FileConstant | None]) -> FileConstant:
     """Return the constant that an operator makes of constants.
 
     Raises:
@@ -50,9 +52,9 @@ def folded(node: OnnxNode, given: list[Array | None]) -> Array:
         if node.kind in _ELEMENTWISE:
             present = [tensor for tensor in tensors if tensor is not None]
             _check(node, np.broadcast_shapes(*(tuple(tensor.shape) for tensor in present)))
-            return Array(tensor=_ELEMENTWISE[node.kind](*present), fixed=fixed)
+            return FileConstant(tensor=_ELEMENTWISE[node.kind](*present), fixed=fixed)
         if node.kind in _MAKING:
-            return Array(tensor=_MAKING[node.kind](node, *given), fixed=fixed)
+            return FileConstant(tensor=_MAKING[node.kind](node, *given), fixed=fixed)
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as problem:
         reason = (str(problem).splitlines() or [""])[0]
         raise NetworkError(f"'{node.name}' ({node.kind}) cannot be computed: {reason[:200]}") from problem
@@ -66,35 +68,35 @@ def _check(node: OnnxNode, shape: Any) -> tuple[int, ...]:
     return sizes
 
 
-def _concatenated(node: OnnxNode, *parts: Array) -> Tensor:
+def _concatenated(node: OnnxNode, *parts: FileConstant) -> Tensor:
     _check(node, [sum(part.tensor.numel() for part in parts)])
     return torch.cat([part.acting for part in parts], dim=node.attributes["axis"])
 
 
-def _gathered(node: OnnxNode, x: Array, places: Array) -> Tensor:
+def _gathered(node: OnnxNode, x: FileConstant, places: FileConstant) -> Tensor:
     axis, chosen = counted(node.attributes.get("axis", 0), x.tensor.ndim, node), places.tensor.long()
     shape = (*x.tensor.shape[:axis], *chosen.shape, *x.tensor.shape[axis + 1 :])
     _check(node, shape)
     return x.acting.index_select(axis, chosen.reshape(-1) % x.tensor.shape[axis]).reshape(shape)
 
 
-def _filled(node: OnnxNode, shape: Array) -> Tensor:
+def _filled(node: OnnxNode, shape: FileConstant) -> Tensor:
     content = node.attributes.get("value")
     return torch.full(_check(node, shape.tensor), 0.0 if content is None else content.reshape(-1)[0].item())
 
 
-def _range(node: OnnxNode, start: Array, limit: Array, step: Array) -> Tensor:
+def _range(node: OnnxNode, start: FileConstant, limit: FileConstant, step: FileConstant) -> Tensor:
     first, last, by = (array.tensor.item() for array in (start, limit, step))
     _check(node, [max(math.ceil((last - first) / by), 0)])
     return torch.arange(first, last, by)
 
 
-def _expanded(node: OnnxNode, x: Array, shape: Array) -> Tensor:
+def _expanded(node: OnnxNode, x: FileConstant, shape: FileConstant) -> Tensor:
     wide = _check(node, np.broadcast_shapes(tuple(x.tensor.shape), tuple(shape.tensor.tolist())))
     return x.acting.expand(wide).clone()
 
 
-def _sliced(node: OnnxNode, x: Array, *bounds: Array) -> Tensor:
+def _sliced(node: OnnxNode, x: FileConstant, *bounds: FileConstant) -> Tensor:
     given = [*bounds, None, None, None, None][:4]
     starts, ends, axes, steps = (
         numbers(entry, node, what) for entry, what in zip(given, ("starts", "ends", "axes", "steps"), strict=True)
@@ -108,7 +110,7 @@ def _sliced(node: OnnxNode, x: Array, *bounds: Array) -> Tensor:
     return found
 
 
-def _product(node: OnnxNode, x: Array, y: Array) -> Tensor:
+def _product(node: OnnxNode, x: FileConstant, y: FileConstant) -> Tensor:
     lead = np.broadcast_shapes(*(tuple(v.tensor.shape[:-2]) for v in (x, y)))
     _check(node, (*lead, x.tensor.shape[-2], y.tensor.shape[-1]))
     return x.acting @ y.acting

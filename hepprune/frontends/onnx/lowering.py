@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode, Site
 from hepprune.frontends.onnx.files import CONSTANT, QONNX_DOMAINS, STANDARD, opset
-from hepprune.frontends.onnx.fitting import AxisPart, GraphFit, Place
+from hepprune.frontends.onnx.fitting import AxisPart, GraphFit, SettingPlace
 from hepprune.frontends.onnx.folding import FOLDED, folded, shape_of
 from hepprune.frontends.onnx.operators import OPERATORS, QUANTISERS
 from hepprune.frontends.pytorch.lowering import Lowered, add_input, is_channels_first, n_jets, network_of, output_layer
@@ -41,7 +41,7 @@ class LoweredGraph(Lowered):
 
     n_jets: int
     sites: tuple[Site, ...]
-    changes: Mapping[Place, Any]
+    changes: Mapping[SettingPlace, Any]
     values: Mapping[str, Any]
     parts: Mapping[tuple[str, int], AxisPart]
     channels_last: frozenset[str]
@@ -126,12 +126,12 @@ def _plain(value: Any) -> Any:
     return tuple(entry.decode(errors="replace") if isinstance(entry, bytes) else entry for entry in value)
 
 
-def _array(tensor: Any) -> Array:
+def _array(tensor: Any) -> FileConstant:
     import onnx
 
     try:
         values = onnx.numpy_helper.to_array(tensor)
-        return Array(
+        return FileConstant(
             tensor=torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="))),
             origin=tensor.name,
             # Exporters put numbers of the code here too, and places to take values at.

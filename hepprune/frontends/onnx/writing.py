@@ -14,7 +14,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.files import replacing
 from hepprune.frontends.onnx.building import Site
-from hepprune.frontends.onnx.fitting import Place
+from hepprune.frontends.onnx.fitting import SettingPlace
 from hepprune.frontends.onnx.lowering import LoweredGraph, lower
 from hepprune.frontends.onnx.quantisation import settings
 from hepprune.frontends.pytorch.values import Value
@@ -167,7 +167,7 @@ def _plain(layer: Layer) -> dict[str, Any]:
     return {key: value for key, value in settings if key not in left_out and not key.endswith("_type")}
 
 
-def _apply(proto: Any, changes: Mapping[Place, Any]) -> None:
+def _apply(proto: Any, changes: Mapping[SettingPlace, Any]) -> None:
     """Give nodes other inputs and attributes, None to leave one out, and drop the constants that nothing reads then."""
     nodes = {next(filter(None, node.output)): node for node in proto.graph.node}
     for (output, place), setting in changes.items():

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 # Of a MultiheadAttention; a packed one has their rows in this order.
 _TENSORS = {"query": "q_proj_weight", "key": "k_proj_weight", "value": "v_proj_weight"}
 _ROLES = tuple(_TENSORS)
-Heads = tuple[int, int]  # how many, and how wide each is
+HeadCounts = tuple[int, int]  # how many, and how wide each is
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class HeadAxes:
     head: int | None
     value: int
 
-    def heads(self, network: Network) -> Heads:
+    def heads(self, network: Network) -> HeadCounts:
         """Return how many heads there are, and how wide each is."""
         shape = network.shapes[self.layer]
         return 1 if self.head is None else shape[self.head], shape[self.value]
@@ -53,7 +53,7 @@ class AttentionLayers:
     axis: int
     packed: bool
 
-    def grown(self, network: Network, heads: Heads) -> dict[str, Layer]:
+    def grown(self, network: Network, heads: HeadCounts) -> dict[str, Layer]:
         """Return the layers with zeros for the heads, and the values of each, that are missing.
 
         Raises:
@@ -85,7 +85,7 @@ def _reshaped(network: Network, name: str, sizes: Mapping[int, int]) -> dict[str
     return {name: network[name].rebuilt(target=shape)}
 
 
-def _places(now: Heads, then: Heads) -> Tensor:
+def _places(now: HeadCounts, then: HeadCounts) -> Tensor:
     """Return where the values of the first heads are among those of more and wider ones."""
     return torch.cat([torch.arange(now[1]) + head * then[1] for head in range(now[0])])
 
@@ -177,7 +177,7 @@ def _joined(network: Network, dense: str) -> tuple[str, int]:
 
 
 def padded(
-    network: Network, slots: tuple[Slot, ...], wanted: Callable[[Network, AttentionLayers], Heads | None]
+    network: Network, slots: tuple[Slot, ...], wanted: Callable[[Network, AttentionLayers], HeadCounts | None]
 ) -> Network:
     """Return a network of the same outputs with the heads that are wanted of each attention, None for those it has.
 
@@ -192,10 +192,10 @@ def padded(
     return network.replacing(changed) if changed else network
 
 
-def of_module(like: nn.Module) -> Callable[[Network, AttentionLayers], Heads | None]:
+def of_module(like: nn.Module) -> Callable[[Network, AttentionLayers], HeadCounts | None]:
     """Return what says which heads a module's attentions must have: as many values in all as channels."""
 
-    def wanted(network: Network, attention: AttentionLayers) -> Heads | None:
+    def wanted(network: Network, attention: AttentionLayers) -> HeadCounts | None:
         part = like.get_submodule(attention.title)
         if not isinstance(part, nn.MultiheadAttention):
             return None
@@ -217,7 +217,7 @@ def of_module(like: nn.Module) -> Callable[[Network, AttentionLayers], Heads | N
     return wanted
 
 
-def of_program(network: Network, attention: AttentionLayers) -> Heads | None:
+def of_program(network: Network, attention: AttentionLayers) -> HeadCounts | None:
     """Return the heads that an attention of a program must have: all of the same width where they are packed.
 
     Heads of one value are put in order before they are joined, for which there must be two.

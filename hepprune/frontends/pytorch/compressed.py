@@ -15,7 +15,7 @@ from hepprune.frontends.pytorch.lowering import Lowered
 from hepprune.network import Network, Shape
 from hepprune.quantisers import FixedPoints
 
-Bits = tuple[Tensor, Tensor, Tensor]  # sign, integer and fraction
+QuantiserBits = tuple[Tensor, Tensor, Tensor]  # sign, integer and fraction
 
 
 @torch.no_grad()
@@ -75,19 +75,19 @@ def _compress(part: Any) -> None:
             kept.data = acts.detach().clone()
 
 
-def _bits(quantiser: Any) -> Bits:
+def _bits(quantiser: Any) -> QuantiserBits:
     sign, integer, fraction = (array.detach().float() for array in quantiser.get_quantization_bits())
     return sign, integer, fraction
 
 
-def _first(bits: Bits) -> Bits | None:
+def _first(bits: QuantiserBits) -> QuantiserBits | None:
     if all(array.numel() == 1 for array in bits):
         return None
     sign, integer, fraction = (array.flatten()[:1].reshape((1,) * array.ndim) for array in bits)
     return sign, integer, fraction
 
 
-def _now(name: str, quantiser: Any, *, network: Network, known: Lowered) -> Bits | None:
+def _now(name: str, quantiser: Any, *, network: Network, known: Lowered) -> QuantiserBits | None:
     """Return the bits that a quantiser has now, None where it is read by nothing or stays as it is."""
     owner, _, end = name.rpartition(".")
     old = _bits(quantiser)
@@ -130,13 +130,13 @@ def _spread(name: str, kind: Quantiser | None, shape: Shape) -> list[Tensor]:
     return [signs, torch.where(used, integer - signs, 0.0), torch.where(used, width - integer, 0.0)]
 
 
-def _sizes(bits: Bits, rank: int) -> list[int | None]:
+def _sizes(bits: QuantiserBits, rank: int) -> list[int | None]:
     """Return the sizes of a quantiser's widths for values of so many axes, None for an axis that it does not know."""
     sizes = max((list(array.shape) for array in bits), key=len)
     return [None] * (rank - len(sizes)) + sizes
 
 
-def _shared(name: str, arrays: list[Tensor], sizes: list[int | None]) -> Bits:
+def _shared(name: str, arrays: list[Tensor], sizes: list[int | None]) -> QuantiserBits:
     """Return bits in the shape in which a quantiser keeps them, with one for all values along an axis it shares."""
     axes = [axis for axis, size in enumerate(sizes) if size in {None, 1}]
     found = []
@@ -151,7 +151,7 @@ def _shared(name: str, arrays: list[Tensor], sizes: list[int | None]) -> Bits:
     return sign, integer, fraction
 
 
-def _set(quantiser: Any, bits: Bits) -> None:
+def _set(quantiser: Any, bits: QuantiserBits) -> None:
     """Give a quantiser its bits, where it acts and where PQuantML mirrors them."""
     sign, integer, fraction = (array.clone() for array in bits)
     held: Mapping[str, Tensor] = {"k": sign, "i": integer, "f": fraction, "b": sign + integer + fraction}

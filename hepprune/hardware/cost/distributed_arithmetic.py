@@ -24,7 +24,7 @@ from hepprune.network import Network
 from hepprune.quantisers import FixedPoints
 
 Floats = NDArray[np.float64]
-Places = int | NDArray[np.int64]  # bits right of the point, of all values or of each
+FractionBits = int | NDArray[np.int64]  # bits right of the point, of all values or of each
 
 # Bits of an addition beyond those of its inputs: all have the first, digits that lie apart and longer sums more.
 EXTRA_BITS, SPREAD, FEW_TERMS = 1.87, 0.688, 5.03
@@ -156,12 +156,12 @@ def whole_matrix(kernel: KernelCounts, in_width: int) -> tuple[float, int]:
     return unshared * (1 + COUNTED_SHARING * crowded) ** -COUNTED_POWER, levels
 
 
-def _bits(low: Floats, high: Floats, places: Places) -> Floats:
+def _bits(low: Floats, high: Floats, places: FractionBits) -> Floats:
     bits: Floats = np.log2(_steps(low, high, places) + 1)
     return bits
 
 
-def _steps(low: Floats, high: Floats, places: Places) -> Floats:
+def _steps(low: Floats, high: Floats, places: FractionBits) -> Floats:
     steps: Floats = (high - low) * 2.0 ** np.asarray(places)
     return steps
 

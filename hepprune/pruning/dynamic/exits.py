@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError
 from hepprune.network import Dense, Layer, Network
-from hepprune.pruning.dynamic.gates import Penalty, Work, multiplications
+from hepprune.pruning.dynamic.gates import Work, WorkPenalty, multiplications
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def with_exits(network: Network, after: Sequence[str], *, seed: int) -> Branched
     return Branched(Network(layers, sources, network.outputs), tuple(exits))
 
 
-def losses(branched: Branched) -> Penalty:
+def losses(branched: Branched) -> WorkPenalty:
     """Return what training adds to its loss: the mean cross-entropy of the early exits."""
 
     def added(values: Mapping[str, Tensor], targets: Tensor) -> Tensor:

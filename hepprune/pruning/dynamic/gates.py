@@ -15,7 +15,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Activation, Dense, Layer, Merge, Network, ReLU, TopK, Weighted
 
 # What training adds to its loss, from the value of every layer and the targets.
-Penalty = Callable[[Mapping[str, Tensor], Tensor], Tensor]
+WorkPenalty = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def opened(gated: Gated, *, threshold: float) -> Gated:
     return replace(gated, network=gated.network.replacing(changed))
 
 
-def penalty(gated: Gated, strength: float) -> Penalty:
+def penalty(gated: Gated, strength: float) -> WorkPenalty:
     """Return what training adds to its loss, so that gates close: strength x the mean saliency."""
     names = [gate.saliency for gate in gated.gates]
 

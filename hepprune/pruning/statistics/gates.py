@@ -64,13 +64,13 @@ def input_means(network: Network, sample: Sample, *, batch_size: int = 8192) -> 
     return sums
 
 
-Inputs = tuple[Tensor, ...]
+InputTensors = tuple[Tensor, ...]
 _Arriving = dict[str, list[Tensor]]
 
 
 def _run(
-    network: Network, x: Inputs, factors: Mapping[str, Tensor] = MappingProxyType({}), means: Means | None = None
-) -> tuple[Inputs, _Arriving]:
+    network: Network, x: InputTensors, factors: Mapping[str, Tensor] = MappingProxyType({}), means: Means | None = None
+) -> tuple[InputTensors, _Arriving]:
     """Return the raw outputs, and what arrives at each use of each layer with weights, a tensor of its own.
 
     Layers that have `factors` read those times the deviation of what arrives from its mean.

@@ -15,7 +15,7 @@ from hepprune.pruning.structure.coupling import Units, whole_groups
 from hepprune.quantisers import taken
 
 # Which indices stay along each axis of a value.
-Keep = Sequence[Tensor]
+KeptUnits = Sequence[Tensor]
 
 
 @torch.no_grad()
@@ -42,7 +42,7 @@ def without(network: Network, units: Units, gone: NDArray[np.bool_]) -> Network:
     return Network(rebuilt, network.sources, network.outputs)
 
 
-def _convolution(layer: layers.Conv, arriving: Keep, *, stay: Keep) -> dict[str, Any]:
+def _convolution(layer: layers.Conv, arriving: KeptUnits, *, stay: KeptUnits) -> dict[str, Any]:
     by_group = arriving[-1].reshape(layer.groups, -1)
     if whole_groups(layer) and not by_group.all():
         every = torch.ones(layer.weight.shape[-1], dtype=torch.bool)
@@ -57,7 +57,7 @@ def _kernel(layer: layers.Dense | layers.Conv, columns: Tensor, rows: Tensor) ->
     return arrays | {"bias": layer.bias[rows], "weight_type": weight_type, "bias_type": bias_type}
 
 
-def _recurrent(layer: layers.Recurrent, arriving: Keep, *, stay: Keep) -> dict[str, Any]:
+def _recurrent(layer: layers.Recurrent, arriving: KeptUnits, *, stay: KeptUnits) -> dict[str, Any]:
     columns, states = arriving[-1], stay[-1]
     rows = states.repeat(len(layer.weight) // layer.n_out)
     found: dict[str, Any] = {name: getattr(layer, name)[rows] for name in ("bias", "recurrent_bias")}
@@ -77,14 +77,14 @@ def _recurrent(layer: layers.Recurrent, arriving: Keep, *, stay: Keep) -> dict[s
     return found
 
 
-def _batch_norm(layer: layers.BatchNorm, _: Keep, *, stay: Keep) -> dict[str, Any]:
+def _batch_norm(layer: layers.BatchNorm, _: KeptUnits, *, stay: KeptUnits) -> dict[str, Any]:
     if len(layer.scale) == 1:
         return {}
     types = {f"{name}_type": taken(getattr(layer, f"{name}_type"), stay[-1], axis=-1) for name in ("scale", "shift")}
     return {"scale": layer.scale[stay[-1]], "shift": layer.shift[stay[-1]]} | types
 
 
-def _prelu(layer: layers.PReLU, _: Keep, *, stay: Keep) -> dict[str, Any]:
+def _prelu(layer: layers.PReLU, _: KeptUnits, *, stay: KeptUnits) -> dict[str, Any]:
     slope = layer.slope.detach()
     for axis, keep in enumerate(reversed(stay), start=1):
         if slope.ndim >= axis and slope.shape[-axis] == len(keep):
@@ -92,7 +92,7 @@ def _prelu(layer: layers.PReLU, _: Keep, *, stay: Keep) -> dict[str, Any]:
     return {"slope": slope}
 
 
-def _lookup(layer: layers.Lookup, _: Keep, *, stay: Keep) -> dict[str, Any]:
+def _lookup(layer: layers.Lookup, _: KeptUnits, *, stay: KeptUnits) -> dict[str, Any]:
     keep = stay[-1]
     if layer.table.shape[-2] != len(keep):
         return {}
@@ -100,7 +100,7 @@ def _lookup(layer: layers.Lookup, _: Keep, *, stay: Keep) -> dict[str, Any]:
     return {"table": layer.table[..., keep, :], "numbers": layer.numbers[keep], "argument_type": kind}
 
 
-def _slice(layer: layers.Slice, arriving: Keep, *, stay: Keep) -> dict[str, Any]:
+def _slice(layer: layers.Slice, arriving: KeptUnits, *, stay: KeptUnits) -> dict[str, Any]:
     del stay
     keep = arriving[layer.axis - 1 if layer.axis > 0 else layer.axis]
     return {"start": int(keep[: layer.start].sum()), "stop": int(keep[: layer.stop].sum())} if layer.step == 1 else {}

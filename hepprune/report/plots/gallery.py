@@ -12,7 +12,7 @@ from hepprune.report.judged import Judged
 from hepprune.report.plots import distributions, physics, trigger
 from hepprune.report.plots.physics import Scored
 
-Drawn = Iterator[tuple[str, list[Path]]]
+Pictures = Iterator[tuple[str, list[Path]]]
 _LINES = {"baseline": "-", "uniform": ":", "hepprune": "--"}  # all others are hardware, and have markers
 
 
@@ -37,7 +37,7 @@ def scored(forms: Mapping[str, Floats]) -> list[Scored]:
     return [Scored(name, _LINES.get(name, "o"), values) for name, values in forms.items()]  # type: ignore[arg-type]
 
 
-def _classes(output: Judged, folder: Path) -> Drawn:
+def _classes(output: Judged, folder: Path) -> Pictures:
     title, names = f"_{output.name}" if output.name else "", output.names
     yield f"roc{title}", physics.roc(scored(output.forms), output.truth, names, folder / f"roc{title}")
     confused = {name: values for name, values in output.forms.items() if name in ("baseline", "hepprune")}
@@ -49,7 +49,7 @@ def _classes(output: Judged, folder: Path) -> Drawn:
         yield place, distributions.scores(own, is_own, ("others", name), f"probability of {name}", folder / place)
 
 
-def _labels(output: Judged, folder: Path) -> Drawn:
+def _labels(output: Judged, folder: Path) -> Pictures:
     title = f"_{output.name}" if output.name else ""
     for index, name in enumerate(output.names):
         own = {form: values[:, index] for form, values in output.forms.items()}
@@ -59,7 +59,7 @@ def _labels(output: Judged, folder: Path) -> Drawn:
             yield from _told(own, truth, ("no", "yes"), name=name, place=folder, title=own_title)
 
 
-def _values(output: Judged, folder: Path) -> Drawn:
+def _values(output: Judged, folder: Path) -> Pictures:
     title = f"_{output.name}" if output.name else ""
     if output.score is None:
         yield from _met(output, folder, title)
@@ -83,7 +83,7 @@ def _score(output: Judged) -> Callable[[Floats], Floats]:
 
 def _told(
     own: Mapping[str, Floats], truth: Any, kinds: tuple[str, str], *, name: str, place: Path, title: str
-) -> Drawn:
+) -> Pictures:
     """Yield how well the second kind is told from the first by a score (n_jets,)."""
     columns = scored({form: values[:, None] for form, values in own.items()})
     roc, scores = (place / f"{kind}{title}" for kind in ("roc", "scores"))
@@ -91,7 +91,7 @@ def _told(
     yield scores.name, distributions.scores(scored(own), truth, kinds, name, scores)
 
 
-def _met(output: Judged, folder: Path, title: str) -> Drawn:
+def _met(output: Judged, folder: Path, title: str) -> Pictures:
     """Yield response and turn-on of every value that is to be met, the response where the truth is never zero."""
     for index, name in enumerate(output.names):
         truth = np.asarray(output.truth[:, index], float)
@@ -105,4 +105,4 @@ def _met(output: Judged, folder: Path, title: str) -> Drawn:
             yield place, trigger.turn_on(own, truth, name, folder / place)
 
 
-_KINDS: dict[str, Callable[[Judged, Path], Drawn]] = {"classes": _classes, "labels": _labels, "values": _values}
+_KINDS: dict[str, Callable[[Judged, Path], Pictures]] = {"classes": _classes, "labels": _labels, "values": _values}

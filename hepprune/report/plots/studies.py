@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from hepprune.report.plots import canvas, save
 
-Columns = Mapping[str, NDArray[Any]]
+PointColumns = Mapping[str, NDArray[Any]]
 _MARKERS = "osD^vP<>X*"  # one for each clock
 
 
 def latency_against_lut(
-    columns: Columns, path: Path, *, budget_ns: float | None = None, budget_lut: float | None = None
+    columns: PointColumns, path: Path, *, budget_ns: float | None = None, budget_lut: float | None = None
 ) -> list[Path]:
     """Draw the columns of a study, one array (n_points,) each, and return the files.
 
@@ -44,7 +44,7 @@ def latency_against_lut(
         return save(figure, path)
 
 
-def _draw(axes: Any, mine: Columns, colour: str, marker: str) -> None:
+def _draw(axes: Any, mine: PointColumns, colour: str, marker: str) -> None:
     """Draw the points of one strategy and clock: faint ones, then those of the front with their errors."""
     front = mine["front"]
     axes.plot(mine["lut"][~front], mine["total_ns"][~front], marker, color=colour, markersize=3, alpha=0.4, mew=0)
@@ -62,7 +62,7 @@ def _draw(axes: Any, mine: Columns, colour: str, marker: str) -> None:
     )
 
 
-def _is_measured(whole: Columns) -> NDArray[np.bool_]:
+def _is_measured(whole: PointColumns) -> NDArray[np.bool_]:
     """Return which points were measured at the stage that they are predicted at: others are no counts of that axis."""
     known = np.isfinite(whole["measured_lut"]) & np.isfinite(whole["measured_latency_ns"])
     return np.asarray(known & (whole["measured_stage"] == whole["stage"]))
@@ -74,7 +74,7 @@ def _few(value: float, _place: int) -> str:
     return f"{value:,.0f}" if digit in {2, 5} and value >= 1 else ""
 
 
-def _legend(axes: Any, whole: Columns, clocks: NDArray[Any], *, budget: bool) -> None:
+def _legend(axes: Any, whole: PointColumns, clocks: NDArray[Any], *, budget: bool) -> None:
     from matplotlib.lines import Line2D
 
     entries = [

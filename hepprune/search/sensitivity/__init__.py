@@ -97,7 +97,7 @@ def analyse(
     return tuple(curve for name in layers for curve in found[name])
 
 
-Place = tuple[Kernel | Neurons | Branch, str]
+Cuttable = tuple[Kernel | Neurons | Branch, str]
 _Measured = Iterator[tuple[tuple[str, str], SensitivityPoint]]
 
 
@@ -124,7 +124,7 @@ class _Probe:
             advance(1)
         return tuple(SensitivityCurve(*place, tuple(points)) for place, points in curves.items())
 
-    def _layers(self, places: Sequence[Place]) -> _Measured:
+    def _layers(self, places: Sequence[Cuttable]) -> _Measured:
         """Yield the points of cuts that change one layer, all those of a layer measured together."""
         groups, predicted = [], []
         for _, own in itertools.groupby(places, lambda place: place[0].name):
@@ -139,7 +139,7 @@ class _Probe:
         for (name, granularity, level, loss), effect in zip(predicted, effects, strict=True):
             yield (name, granularity), _point(level, loss, effect)
 
-    def _networks(self, places: Sequence[Place]) -> _Measured:
+    def _networks(self, places: Sequence[Cuttable]) -> _Measured:
         """Yield the points of cuts that change several layers."""
         tried = [(*place, level) for place in places for level in levels_of(place[1], self.levels)]
         found = [lowest(*each, self.statistics, self.criterion) for each in tried]
@@ -164,7 +164,7 @@ def _point(level: float, predicted: float, effect: Effect) -> SensitivityPoint:
     )
 
 
-def cuttable(network: Network, granularities: Iterable[str]) -> list[Place]:
+def cuttable(network: Network, granularities: Iterable[str]) -> list[Cuttable]:
     """Return the kernels that a search may cut, the neurons and the branches, each with the granularity of its units.
 
     Neurons stand where the first kernel that makes them does, branches at the end. Classes are none to cut.
@@ -173,7 +173,7 @@ def cuttable(network: Network, granularities: Iterable[str]) -> list[Place]:
     made: dict[str, list[Neurons]] = {}
     for each in neurons.find(network) if "neuron" in wanted else ():
         made.setdefault(each.first.kernels[0].name, []).append(each)
-    found: list[Place] = [
+    found: list[Cuttable] = [
         (what, granularity)
         for kernel in network.kernels
         if kernel.layer.name in used

@@ -12,7 +12,7 @@ from hepprune.data.production import features
 from hepprune.data.production.features import FEATURES, correlators, jet_features
 
 
-def jet(n: int, *, seed: int) -> features.Array:
+def jet(n: int, *, seed: int) -> features.Floats:
     """Return n light particles of a few GeV within about 0.3 of an axis of 100 GeV, in general position."""
     rng = np.random.default_rng(seed)
     pt = rng.exponential(5.0, n) + 0.2
@@ -21,7 +21,7 @@ def jet(n: int, *, seed: int) -> features.Array:
     return np.column_stack([p, np.sqrt((p**2).sum(axis=1) + 0.14**2)])
 
 
-def contrib(momenta: features.Array, name: str, *, beta: float, alpha: float = 0) -> float:
+def contrib(momenta: features.Floats, name: str, *, beta: float, alpha: float = 0) -> float:
     import awkward as ak
     import fastjet
 

@@ -9,7 +9,7 @@ from hepprune.data.production import features, pythia
 
 
 @cache
-def jets(name: str, n_jets: int = 6) -> pythia.Columns:
+def jets(name: str, n_jets: int = 6) -> pythia.JetColumns:
     return pythia.make_jets(name, n_jets=n_jets, seed=7)
 
 
@@ -51,7 +51,7 @@ def test_another_seed_gives_other_jets() -> None:
     assert not np.isin(pythia.make_jets("Z", n_jets=3, seed=8)["pt"], jets("Z")["pt"]).any()
 
 
-def _mass_drop(momenta: features.Array) -> features.Array:
+def _mass_drop(momenta: features.Floats) -> features.Floats:
     """Decluster Cambridge/Aachen by hand: merge the nearest pair until one is left, then drop soft branches."""
     nodes = [(p, None) for p in momenta]
     while len(nodes) > 1:

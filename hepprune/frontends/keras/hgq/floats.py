@@ -11,7 +11,7 @@ from hepprune.frontends.keras.registry import Floats, Native
 from hepprune.network import Shape
 from hepprune.quantisers import FixedPoints, Minifloat
 
-Types = FixedPoints | Minifloat  # one per value, as arrays that broadcast
+ValueTypes = FixedPoints | Minifloat  # one per value, as arrays that broadcast
 FIELDS = {"m": "mantissa", "e": "exponent", "e0": "offset"}
 _FINEST = 4e-7  # a step beside which what HGQ2 adds to a magnitude before it takes the exponent changes nothing
 
@@ -27,7 +27,7 @@ def floats(native: Native, key: str, arrays: Mapping[str, NDArray[np.int64]], sh
     return found
 
 
-def _as_floats(native: Native, key: str, kind: Types) -> Minifloat:
+def _as_floats(native: Native, key: str, kind: ValueTypes) -> Minifloat:
     """Return fixed-point types as floats of one exponent, which hold the same but for the most negative value."""
     if isinstance(kind, Minifloat):
         return kind
@@ -40,7 +40,7 @@ def _as_floats(native: Native, key: str, kind: Types) -> Minifloat:
 
 
 def held_floats(
-    native: Native, key: str, places: Mapping[str, str], kind: Types, *, shift: int, acting: Floats | None
+    native: Native, key: str, places: Mapping[str, str], kind: ValueTypes, *, shift: int, acting: Floats | None
 ) -> dict[str, Floats]:
     """Return the arrays of floats, in the shape that the file has them in.
 

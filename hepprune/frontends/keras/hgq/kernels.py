@@ -21,7 +21,7 @@ from hepprune.frontends.keras.registry import Fill, Floats, Lower, Native, Part,
 from hepprune.network import Layer, Shape, Weighted
 from hepprune.quantisers import FixedPoints
 
-Array = NDArray[Any]
+AnyArray = NDArray[Any]
 _EPSILON = 1e-7  # of Keras, where a layer has none of its own
 Fold = Callable[[Native], Native]  # to a layer with a kernel and a bias
 
@@ -30,17 +30,17 @@ Fold = Callable[[Native], Native]  # to a layer with a kernel and a bias
 class Layout:
     """How a kernel and a bias, and what goes with each of their values, are laid out in the Network and in Keras."""
 
-    rows: Callable[[Array], Array]
-    columns: Callable[[Array], Array]
-    bias_rows: Callable[[Array], Array] = np.ravel
-    bias_columns: Callable[[Array], Array] = np.ravel
+    rows: Callable[[AnyArray], AnyArray]
+    columns: Callable[[AnyArray], AnyArray]
+    bias_rows: Callable[[AnyArray], AnyArray] = np.ravel
+    bias_columns: Callable[[AnyArray], AnyArray] = np.ravel
 
 
 # What finds the layout of a native layer; of one that is filled, with the layer that it is filled from.
 FindLayout = Callable[[Native, Layer | None], Layout]
 
 
-def by_columns(kernel: Array) -> Array:
+def by_columns(kernel: AnyArray) -> AnyArray:
     """Return Keras' (..., n_in, n_out) for (n_out, ..., n_in)."""
     return np.moveaxis(kernel, 0, -1) if kernel.ndim > 2 else kernel.T
 

@@ -15,7 +15,7 @@ import torch
 from hepprune import digits
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.frontends.keras.hgq import types
-from hepprune.frontends.keras.hgq.floats import Types
+from hepprune.frontends.keras.hgq.floats import ValueTypes
 from hepprune.frontends.keras.hgq.values import ValueQuantiser, value_quantiser, value_type
 from hepprune.frontends.keras.layers import recurrent
 from hepprune.frontends.keras.qkeras.layers import by_rows
@@ -97,7 +97,7 @@ def _ramp(native: Native, kind: Quantiser | None, n_out: int) -> dict[str, Any]:
     }
 
 
-def _biases(kind: Types, bias: Floats) -> dict[str, Any]:
+def _biases(kind: ValueTypes, bias: Floats) -> dict[str, Any]:
     """Return the biases and their type: of two rows, rounded here, the one that holds the types of both."""
     if bias.ndim == 1:
         return {"bias_type": types.plain(kind)}
@@ -113,14 +113,14 @@ def _biases(kind: Types, bias: Floats) -> dict[str, Any]:
     return {"bias_type": types.plain(joint), "bias": rounded[0], "recurrent_bias": rounded[1]}
 
 
-def _fitted(native: Native, kind: types.Typed, array: Floats, arrange: Any = by_rows) -> types.Typed:
+def _fitted(native: Native, kind: types.AnyTypes, array: Floats, arrange: Any = by_rows) -> types.AnyTypes:
     try:
         return types.arranged(kind, arrange, array.shape)
     except ValueError as problem:
         raise native.refuse("has bit widths that do not fit its kernels or its bias") from problem
 
 
-def _typed(name: str, kind: Types, array: Floats) -> dict[str, Any]:
+def _typed(name: str, kind: ValueTypes, array: Floats) -> dict[str, Any]:
     """Return a kernel, its type and its limit; weights of no bits are pruned."""
     limit = torch.where(torch.as_tensor(types.nothing(kind)), 0, digits.UNLIMITED).to(torch.uint8)
     weight = torch.as_tensor(by_rows(array.astype(np.float32)).copy())
@@ -173,5 +173,5 @@ def _of_values(
         yield place, kinds[name], layer.n_out * (1 + (place == "praq"))
 
 
-def _held(native: Native, place: str, kind: Types, acting: Floats) -> dict[str, Floats]:
+def _held(native: Native, place: str, kind: ValueTypes, acting: Floats) -> dict[str, Floats]:
     return types.held(native, f"{place}_conf", f"cell/{place}", kind=kind, acting=acting)

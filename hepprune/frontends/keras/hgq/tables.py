@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint
-from hepprune.frontends.keras.hgq.floats import Types
+from hepprune.frontends.keras.hgq.floats import ValueTypes
 from hepprune.frontends.keras.hgq.types import each, holder, nothing, type_of
 from hepprune.frontends.keras.hgq.values import ends, value_quantiser
 from hepprune.frontends.keras.layers import convolution, weighted
@@ -90,7 +90,7 @@ def tables(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return after(with_activation(native, parts), value_quantiser(native, ends(native)[1]))
 
 
-def _by_edge(native: Native, key: str, place: str, edges: Edges) -> Types:
+def _by_edge(native: Native, key: str, place: str, edges: Edges) -> ValueTypes:
     """Return the types of a quantiser as one axis of edges behind those of positions, which are few where all share."""
     found = type_of(native, key, place)
     if found is None:
@@ -109,7 +109,7 @@ def _by_edge(native: Native, key: str, place: str, edges: Edges) -> Types:
         raise native.refuse(f"has bit widths for its {key} that do not fit {shape}") from problem
 
 
-def _table(native: Native, edges: Edges, arguments: FixedPoints, outputs: Types) -> Tensor:
+def _table(native: Native, edges: Edges, arguments: FixedPoints, outputs: ValueTypes) -> Tensor:
     """Return what every edge puts out for every argument (*positions, n_edges, n_entries), computed in float32."""
     bits, shape = int(arguments.width.max()), np.broadcast_shapes(arguments.width.shape, nothing(outputs).shape)
     if bits > _MAX_BITS or math.prod(shape) * 2**bits > _MAX_ENTRIES:

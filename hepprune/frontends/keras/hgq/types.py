@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import ROUNDING, FixedPoint, Quantiser
-from hepprune.frontends.keras.hgq.floats import FIELDS, Types, as_stored, floats, held_floats
+from hepprune.frontends.keras.hgq.floats import FIELDS, ValueTypes, as_stored, floats, held_floats
 from hepprune.frontends.keras.qkeras.layers import Arrange
 from hepprune.frontends.keras.registry import Floats, Native
 from hepprune.network import Shape
 from hepprune.quantisers import FixedPoints, Minifloat
 from hepprune.quantisers.per_value import FOLDED
 
-Typed = TypeVar("Typed", bound=Types)
+AnyTypes = TypeVar("AnyTypes", bound=ValueTypes)
 ORDER = {  # by parametrisation and whether the range is trained (not where it wraps)
     ("kif", True): ("f", "k", "i"),
     ("kif", False): ("i", "f", "k"),
@@ -98,7 +98,7 @@ def _rounding(config: Mapping[str, Any]) -> str:
 
 def type_of(
     native: Native, key: str, place: str, *, described: Any = None, weights: Floats | None = None
-) -> Types | None:
+) -> ValueTypes | None:
     """Return the type of a quantiser: its config under `key`, its arrays below `place`; None where there is none.
 
     One of `weights` that wraps keeps whatever range they have, and so is a saturating type that holds them.
@@ -136,20 +136,20 @@ def type_of(
         raise native.refuse(f"has a {key} that cannot be taken over: {problem}") from problem
 
 
-def each(kind: Typed, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Typed:
+def each(kind: AnyTypes, change: Callable[[NDArray[Any]], NDArray[Any]]) -> AnyTypes:
     """Return types with each of their arrays changed."""
     names = tuple(FIELDS.values()) if isinstance(kind, Minifloat) else ("width", "integer", "signed")
     changed: dict[str, Any] = {name: change(getattr(kind, name)) for name in names}
     return replace(kind, **changed)
 
 
-def nothing(kind: Types) -> NDArray[np.bool_]:
+def nothing(kind: ValueTypes) -> NDArray[np.bool_]:
     """Return which types hold nothing but zero."""
     found: NDArray[np.bool_] = kind.maximum == kind.minimum
     return found
 
 
-def holder(kind: Types) -> FixedPoints:
+def holder(kind: ValueTypes) -> FixedPoints:
     """Return fixed-point types that hold all values of others."""
     if isinstance(kind, FixedPoints):
         return kind
@@ -158,7 +158,7 @@ def holder(kind: Types) -> FixedPoints:
     return FixedPoints(width=width, integer=integer, signed=~nothing(kind), rounding="RND_CONV", overflow="SAT_SYM")
 
 
-def plain(found: Types) -> Quantiser:
+def plain(found: ValueTypes) -> Quantiser:
     """Return one fixed-point type where all values share it."""
     if isinstance(found, Minifloat) or found.overflow == FOLDED:
         return found
@@ -169,12 +169,12 @@ def plain(found: Types) -> Quantiser:
     return FixedPoint(int(width), int(integer), bool(signed), found.rounding, found.overflow)
 
 
-def arranged(found: Typed, arrange: Arrange, shape: Shape) -> Typed:
+def arranged(found: AnyTypes, arrange: Arrange, shape: Shape) -> AnyTypes:
     """Return the type in the layout of the Network's weights."""
     return each(found, lambda array: arrange(np.broadcast_to(array, shape).astype(np.float32)))
 
 
-def spread(native: Native, quantiser: Quantiser | None, shape: Shape) -> Types:
+def spread(native: Native, quantiser: Quantiser | None, shape: Shape) -> ValueTypes:
     """Return the quantiser of a network as widths for values of a shape.
 
     Raises:
@@ -194,7 +194,7 @@ def spread(native: Native, quantiser: Quantiser | None, shape: Shape) -> Types:
 
 
 def held(
-    native: Native, key: str, place: str, *, kind: Types, described: Any = None, acting: Floats | None = None
+    native: Native, key: str, place: str, *, kind: ValueTypes, described: Any = None, acting: Floats | None = None
 ) -> dict[str, Floats]:
     """Return the arrays of a quantiser, by their places in the file, as they are for other types.
 

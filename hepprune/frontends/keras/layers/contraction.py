@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hepprune.frontends.keras.registry import Native
 from hepprune.network import Shape
 
-Array = NDArray[Any]
+AnyArray = NDArray[Any]
 _EQUATION = re.compile(r"([a-zA-Z]*(?:\.\.\.[a-zA-Z]*)?),([a-zA-Z]*)->([a-zA-Z]*(?:\.\.\.[a-zA-Z]*)?)")
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -66,18 +66,18 @@ class Contraction:
         """Return the number of places of axes together."""
         return math.prod(self.shape(axes))
 
-    def rows(self, kernel: Array) -> Array:
+    def rows(self, kernel: AnyArray) -> AnyArray:
         """Return a kernel as the Network has it: (n_out, n_in), or (n_out, 1, n_in / groups) where axes are shared."""
         moved = np.transpose(kernel, [self.kernel.index(c) for c in self.neurons + self.summed])
         middle = (1,) if self.shared else ()
         return moved.reshape(self.size(self.neurons), *middle, self.size(self.summed)).copy()
 
-    def columns(self, weight: Array) -> Array:
+    def columns(self, weight: AnyArray) -> AnyArray:
         """Return a weight of the Network in the layout of Keras."""
         axes = self.neurons + self.summed
         return np.transpose(weight.reshape(self.shape(axes)), [axes.index(c) for c in self.kernel])
 
-    def bias_rows(self, bias: Array) -> Array:
+    def bias_rows(self, bias: AnyArray) -> AnyArray:
         """Return a bias of Keras, or what goes with it, with one entry for each output of the kernel."""
         held, wanted = (_of(axes, self.biased) for axes in (self.puts, self.neurons))
         kept = np.broadcast_to(bias, self.bias_shape).reshape(self.shape(held))
@@ -85,7 +85,7 @@ class Contraction:
         spread = moved.reshape([self.sizes[c] if c in self.biased else 1 for c in self.neurons])
         return np.broadcast_to(spread, self.shape(self.neurons)).reshape(-1).copy()
 
-    def bias_columns(self, bias: Array) -> Array:
+    def bias_columns(self, bias: AnyArray) -> AnyArray:
         """Return a bias of the Network in the layout of Keras.
 
         Raises:

@@ -49,7 +49,7 @@ def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return batch_norm(_quantised(native), arriving)
 
 
-def _folded(native: Native, n_out: int) -> tuple[Floats, Floats, base.Array]:
+def _folded(native: Native, n_out: int) -> tuple[Floats, Floats, base.Float32s]:
     """Return kernel, bias, and the factor per channel that was folded into them, in float32 as QKeras folds."""
     arrays = [array.astype(np.float32) for array in native.weights if array.ndim]  # without the number of steps
     biased = bool(native.config.get("use_bias", True))

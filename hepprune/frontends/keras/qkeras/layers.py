@@ -16,16 +16,16 @@ from hepprune.frontends.keras.qkeras.quantisers import Described, held, parse, s
 from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Lower, Native, Part, Parts, after, only, register
 from hepprune.network import Activation, BatchNorm, Layer, Merge, ReLU, Shape, Weighted
 
-Array = NDArray[np.float32]
-Arrange = Callable[[Array], Array]
+Float32s = NDArray[np.float32]
+Arrange = Callable[[Float32s], Float32s]
 
 
-def by_rows(kernel: Array) -> Array:
+def by_rows(kernel: Float32s) -> Float32s:
     """Return (n_out, ..., n_in) for Keras' (..., n_in, n_out)."""
     return np.moveaxis(kernel, -1, 0) if kernel.ndim > 2 else kernel.T
 
 
-def by_channels(kernel: Array) -> Array:
+def by_channels(kernel: Float32s) -> Float32s:
     """Return (n_in * multiplier, *positions, 1) for Keras' depthwise (*positions, n_in, multiplier)."""
     moved = np.moveaxis(kernel, (-2, -1), (0, 1))
     return moved.reshape(-1, *moved.shape[2:], 1)
@@ -113,13 +113,13 @@ def filling(plain: Fill, *keys: str) -> Fill:
     return fill
 
 
-def _float32(native: Native) -> list[Array]:
+def _float32(native: Native) -> list[Float32s]:
     return [np.asarray(array, np.float32) for array in native.weights]
 
 
 def _arrays(
     plain: Fill, native: Native, layers: Mapping[str, Layer], change: Callable[[Weighted], Layer]
-) -> list[Array]:
+) -> list[Float32s]:
     changed = {name: change(layer) if isinstance(layer, Weighted) else layer for name, layer in layers.items()}
     found = _float32(plain(native, changed))
     return found if len(found) > len(layers) else [*found, np.zeros_like(found[-1][..., :1])]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.frontends.keras.qkeras.scales import Floats, QuantiserSettings, rounded
+from hepprune.frontends.keras.qkeras.scales import Float32s, QuantiserSettings, rounded
 from hepprune.quantisers import Binary, PowerOfTwo, Scaled, Ternary
 from hepprune.quantisers.scaled import tuples
 
@@ -157,15 +157,15 @@ def _check_values(kind: str, settings: QuantiserSettings) -> None:
         raise NetworkError(f"{kind} has " + unknown("alpha", alpha[:40], ("auto", "auto_po2")))
 
 
-def used(described: Described | None, array: NDArray[Any]) -> Floats:
+def used(described: Described | None, array: NDArray[Any]) -> Float32s:
     """Return the weights that QKeras computes with, in the layout of the array."""
     plain = np.asarray(array, np.float32)
     return plain if described is None else rounded(described.kind, described.settings, plain).values
 
 
 def weights(
-    described: Described | None, array: NDArray[Any], *, arrange: Callable[[Floats], Floats] = lambda a: a
-) -> tuple[Quantiser | None, Floats]:
+    described: Described | None, array: NDArray[Any], *, arrange: Callable[[Float32s], Float32s] = lambda a: a
+) -> tuple[Quantiser | None, Float32s]:
     """Return the quantiser of an array of weights and the latent weights, both in the layout that `arrange` gives.
 
     A scale that QKeras derives from the weights is a constant of the quantiser. A latent weight is the one given
@@ -184,7 +184,7 @@ def weights(
     return quantiser, _settled(quantiser, arrange(found.latent), arrange(found.values))
 
 
-def _scaled(base: Quantiser, scale: Floats, threshold: Floats | None) -> Quantiser:
+def _scaled(base: Quantiser, scale: Float32s, threshold: Float32s | None) -> Quantiser:
     if isinstance(base, PowerOfTwo):
         return base
     if isinstance(base, Binary):
@@ -202,7 +202,7 @@ def _scaled(base: Quantiser, scale: Floats, threshold: Floats | None) -> Quantis
     return Scaled(base, _nested(positive))
 
 
-def _settled(quantiser: Quantiser, latent: Floats, values: Floats) -> Floats:
+def _settled(quantiser: Quantiser, latent: Float32s, values: Float32s) -> Float32s:
     for floating in (np.float32, np.float64):
         latent = np.where(quantiser(latent.astype(floating)).astype(np.float32) == values, latent, values)
     for floating in (np.float32, np.float64):
@@ -211,7 +211,7 @@ def _settled(quantiser: Quantiser, latent: Floats, values: Floats) -> Floats:
     return latent
 
 
-def _compact(array: Floats) -> Floats:
+def _compact(array: Float32s) -> Float32s:
     """Return the array with one entry along every axis on which it does not change."""
     for axis in range(array.ndim):
         first = np.take(array, [0], axis=axis)
@@ -219,15 +219,15 @@ def _compact(array: Floats) -> Floats:
     return array
 
 
-def _nested(array: Floats | None) -> Any:
+def _nested(array: Float32s | None) -> Any:
     if array is None or array.size == 1:
         return None if array is None else float(array.item())
     return tuples(array.astype(np.float64).tolist())
 
 
 def held(
-    described: Described | None, quantiser: Quantiser | None, *, latent: Floats, acting: Floats, scale: Floats
-) -> tuple[dict[str, Any] | None, Floats]:
+    described: Described | None, quantiser: Quantiser | None, *, latent: Float32s, acting: Float32s, scale: Float32s
+) -> tuple[dict[str, Any] | None, Float32s]:
     """Return a config (None where the present one serves) and the array of which QKeras makes the weights that act.
 
     A scale that QKeras would derive anew, and otherwise, from fewer weights is written down as a number. All arrays are
@@ -248,7 +248,7 @@ def held(
     raise NetworkError(f"weights of type {type(quantiser).__name__} have values that no quantised layer holds")
 
 
-def _as_bits(quantiser: Quantiser | None, scale: Floats) -> QuantiserSettings:
+def _as_bits(quantiser: Quantiser | None, scale: Float32s) -> QuantiserSettings:
     """Return the settings of the quantized_bits that holds a quantiser's values, its scale written down."""
     if isinstance(quantiser, Scaled):
         base, alpha = quantiser.base, scale.tolist() if scale.size > 1 else float(scale.item())

@@ -8,7 +8,7 @@ import torch
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.frontends.keras.layers import recurrent as plain
 from hepprune.frontends.keras.qkeras.functions import activation, is_quantiser
-from hepprune.frontends.keras.qkeras.layers import Array, as_layer, naming, quantiser
+from hepprune.frontends.keras.qkeras.layers import Float32s, as_layer, naming, quantiser
 from hepprune.frontends.keras.qkeras.quantisers import held, parse, scale_of, weights
 from hepprune.frontends.keras.qkeras.scales import fixed_point
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, register
@@ -54,7 +54,7 @@ def _state(native: Native) -> Quantiser | None:
     return kind if isinstance(kind, FixedPoint) else None
 
 
-def _single(array: Floats) -> Array:
+def _single(array: Floats) -> Float32s:
     return array.astype(np.float32)
 
 

@@ -11,7 +11,7 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.quantisers import Binary, PowerOfTwo, Ternary
 
-Floats = NDArray[np.float32]
+Float32s = NDArray[np.float32]
 QuantiserSettings = dict[str, Any]
 
 EPSILON = np.float32(1e-7)  # Keras' own, which QKeras adds to what it divides by and takes logarithms of
@@ -26,11 +26,11 @@ class Rounded:
     `scale` and `threshold` (of ternary weights) have the shape of the values; a scale of zero leaves only zeros.
     """
 
-    values: Floats
+    values: Float32s
     base: Quantiser
-    scale: Floats
-    latent: Floats
-    threshold: Floats | None = None
+    scale: Float32s
+    latent: Float32s
+    threshold: Float32s | None = None
 
 
 def rounded(kind: str, settings: QuantiserSettings, weights: NDArray[Any]) -> Rounded:
@@ -48,7 +48,7 @@ def rounded(kind: str, settings: QuantiserSettings, weights: NDArray[Any]) -> Ro
     return found
 
 
-def constant(alpha: Any, like: Floats) -> Floats:
+def constant(alpha: Any, like: Float32s) -> Float32s:
     """Return a scale that is given, in the shape of the weights; none at all is 1."""
     try:
         return _spread(np.asarray(1.0 if alpha is None else alpha, np.float32), like)
@@ -56,17 +56,17 @@ def constant(alpha: Any, like: Floats) -> Floats:
         raise NetworkError(f"a scale alpha={str(alpha)[:40]} does not fit weights of shape {like.shape}") from problem
 
 
-def _channel_axes(weights: Floats, scale_axis: int | None) -> tuple[int, ...]:
+def _channel_axes(weights: Float32s, scale_axis: int | None) -> tuple[int, ...]:
     kept = weights.ndim - 1 if scale_axis is None else scale_axis
     return tuple(axis for axis in range(weights.ndim) if axis != kept)
 
 
-def _po2(scale: Floats) -> Floats:
-    found: Floats = np.exp2(np.round(np.log(scale + EPSILON) / _LOG2)).astype(np.float32)
+def _po2(scale: Float32s) -> Float32s:
+    found: Float32s = np.exp2(np.round(np.log(scale + EPSILON) / _LOG2)).astype(np.float32)
     return found
 
 
-def _least_squares(alpha: str, weights: Floats, whole: Floats, scale_axis: int | None = None) -> Floats:
+def _least_squares(alpha: str, weights: Float32s, whole: Float32s, scale_axis: int | None = None) -> Float32s:
     """Return the scale per channel that brings `whole` nearest to the weights."""
     products, squares = weights * whole, whole * whole
     if weights.ndim > 1:
@@ -78,12 +78,12 @@ def _least_squares(alpha: str, weights: Floats, whole: Floats, scale_axis: int |
     return _po2(scale) if alpha == "auto_po2" else scale
 
 
-def _largest(weights: Floats, scale_axis: int | None = None) -> Floats:
+def _largest(weights: Float32s, scale_axis: int | None = None) -> Float32s:
     axes = _channel_axes(weights, scale_axis) if weights.ndim > 1 else None
     return np.asarray(np.max(np.abs(weights), axis=axes, keepdims=True), np.float32)
 
 
-def _spread(scale: Floats, weights: Floats) -> Floats:
+def _spread(scale: Float32s, weights: Float32s) -> Float32s:
     return np.broadcast_to(scale, weights.shape).astype(np.float32)
 
 
@@ -102,14 +102,14 @@ def fixed_point(settings: QuantiserSettings) -> FixedPoint | Binary:
     return FixedPoint(bits, int(settings["integer"]) + keep, bool(keep), "RND_CONV", overflow)
 
 
-def _bits(settings: QuantiserSettings, weights: Floats) -> Rounded:
+def _bits(settings: QuantiserSettings, weights: Float32s) -> Rounded:
     if isinstance(settings["alpha"], str):
         return _scaled_bits(settings, weights)
     scale, base = constant(settings["alpha"], weights), fixed_point(settings)
     return Rounded(values=scale * base(weights), base=base, scale=scale, latent=weights * scale)
 
 
-def _scaled_bits(settings: QuantiserSettings, weights: Floats) -> Rounded:
+def _scaled_bits(settings: QuantiserSettings, weights: Float32s) -> Rounded:
     """Return weights over a scale that follows from them: the largest ("auto") or a power of two ("auto_po2")."""
     bits, integer = int(settings["bits"]), int(settings["integer"])
     unsigned, axis = bits - int(bool(settings["keep_negative"])), settings["scale_axis"]
@@ -129,13 +129,13 @@ def _scaled_bits(settings: QuantiserSettings, weights: Floats) -> Rounded:
     return Rounded(values=scale * (whole * np.float32(base.step)), base=base, scale=scale, latent=weights)
 
 
-def _whole(values: Floats, scale: Floats, half: np.float32) -> Floats:
+def _whole(values: Float32s, scale: Float32s, half: np.float32) -> Float32s:
     count = np.floor(np.abs(values) / scale + np.float32(0.5))
-    found: Floats = np.sign(values) * np.where(count < half, count, half)
+    found: Float32s = np.sign(values) * np.where(count < half, count, half)
     return found
 
 
-def _binary(settings: QuantiserSettings, weights: Floats) -> Rounded:
+def _binary(settings: QuantiserSettings, weights: Float32s) -> Rounded:
     signs = np.where(weights >= 0, np.float32(1), np.float32(-1))
     base: Quantiser = Binary()
     if settings["use_01"]:
@@ -146,7 +146,7 @@ def _binary(settings: QuantiserSettings, weights: Floats) -> Rounded:
     return Rounded(values=scale * signs, base=base, scale=scale, latent=scale * signs)
 
 
-def _ternary(settings: QuantiserSettings, weights: Floats) -> Rounded:
+def _ternary(settings: QuantiserSettings, weights: Float32s) -> Rounded:
     alpha = settings["alpha"]
     if not isinstance(alpha, str):
         threshold, scale = _spread(ternary_threshold(settings), weights), constant(alpha, weights)
@@ -166,7 +166,7 @@ def _ternary(settings: QuantiserSettings, weights: Floats) -> Rounded:
     return Rounded(values=scale * signs, base=Ternary(), scale=scale, latent=weights, threshold=threshold)
 
 
-def ternary_threshold(settings: QuantiserSettings) -> Floats:
+def ternary_threshold(settings: QuantiserSettings) -> Float32s:
     """Return the largest magnitude that a ternary quantiser turns to zero: the float32 just below its threshold."""
     given = settings["threshold"]
     return np.asarray(np.nextafter(np.float32(0.33 if given is None else given), np.float32(0)))
@@ -191,7 +191,7 @@ def exponents(settings: QuantiserSettings, *, sign_bits: int) -> PowerOfTwo:
     return PowerOfTwo(max(lowest * factor, -52), min(highest * factor, 52), bool(sign_bits))
 
 
-def _power(settings: QuantiserSettings, weights: Floats, sign_bits: int) -> tuple[Floats, PowerOfTwo]:
+def _power(settings: QuantiserSettings, weights: Float32s, sign_bits: int) -> tuple[Float32s, PowerOfTwo]:
     base = exponents(settings, sign_bits=sign_bits)
     factor = 2 if settings["quadratic_approximation"] else 1
     magnitude = np.maximum(weights, EPSILON)
@@ -204,27 +204,27 @@ def _power(settings: QuantiserSettings, weights: Floats, sign_bits: int) -> tupl
     return np.exp2(exponent).astype(np.float32), base
 
 
-def _signed_power(settings: QuantiserSettings, weights: Floats) -> Rounded:
+def _signed_power(settings: QuantiserSettings, weights: Float32s) -> Rounded:
     power, base = _power(settings, np.abs(weights), 1)
     values = np.where(weights < 0, -power, power)
     return Rounded(values=values, base=base, scale=np.ones_like(values), latent=weights)
 
 
-def _positive_power(settings: QuantiserSettings, weights: Floats) -> Rounded:
+def _positive_power(settings: QuantiserSettings, weights: Float32s) -> Rounded:
     if settings["negative_slope"]:
         raise NetworkError("quantized_relu_po2 with a negative slope quantises no weights")
     power, base = _power(settings, np.maximum(weights, 0), 0)
     return Rounded(values=power, base=base, scale=np.ones_like(power), latent=np.maximum(weights, 0))
 
 
-def _positive(settings: QuantiserSettings, weights: Floats) -> Rounded:
+def _positive(settings: QuantiserSettings, weights: Float32s) -> Rounded:
     if settings["negative_slope"] or settings["use_sigmoid"]:
         raise NetworkError("quantized_relu with a slope or a sigmoid quantises no weights")
     plain = settings | {"keep_negative": False, "symmetric": False, "alpha": None}
     return replace(_bits(plain, weights), latent=np.maximum(weights, 0))
 
 
-_KINDS: dict[str, Callable[[QuantiserSettings, Floats], Rounded]] = {
+_KINDS: dict[str, Callable[[QuantiserSettings, Float32s], Rounded]] = {
     "quantized_bits": _bits,
     "binary": _binary,
     "stochastic_binary": lambda settings, weights: _binary(settings | {"use_01": False}, weights),

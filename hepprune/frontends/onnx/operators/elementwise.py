@@ -7,7 +7,7 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import added, constant, counted, is_number, jets_value, number, operator
 from hepprune.frontends.pytorch.operators import arithmetic, elementwise, normalisation
@@ -131,8 +131,8 @@ def same(_: Graph, node: OnnxNode, x: Any, *_ignored: Any) -> Any:
     whole = node.kind == "Cast" and node.attributes.get("to") not in {1, 10, 11, 16}  # TensorProto's floating types
     if whole and isinstance(x, Value):
         raise NetworkError(f"layer '{node.name}' casts values of the jets to whole numbers, which no Network does")
-    if isinstance(x, Array) and node.kind == "Cast":
-        return Array(tensor=x.acting.long()) if whole else Array(tensor=x.acting.double())
+    if isinstance(x, FileConstant) and node.kind == "Cast":
+        return FileConstant(tensor=x.acting.long()) if whole else FileConstant(tensor=x.acting.double())
     return x
 
 
@@ -141,9 +141,9 @@ def combined(built: Graph, node: OnnxNode, x: Any, y: Any = -1) -> Any:
     """Combine two values, or a value and a constant."""
     if node.outputs[0] in built.values:  # the bias of a dense layer
         return built.values[node.outputs[0]]
-    sides = [side.settled() if isinstance(side, Array) else side for side in (x, y)]
+    sides = [side.settled() if isinstance(side, FileConstant) else side for side in (x, y)]
     found = arithmetic.arithmetic(built, node.call(_KINDS[node.kind]), sides[0], other=sides[1])
-    given = next((side for side in (x, y) if isinstance(side, Array)), None)
+    given = next((side for side in (x, y) if isinstance(side, FileConstant)), None)
     if given is None or given.quantisation is None or node.kind not in {"Add", "Mul"}:
         return found
     name, other = ("shift", "scale") if node.kind == "Add" else ("scale", "shift")
@@ -160,5 +160,5 @@ def folded(built: Graph, node: OnnxNode, *sides: Any) -> Any:
     if not any(isinstance(side, Value) for side in sides):
         raise NetworkError(f"'{node.name}' ({node.kind}) combines constants only")
     call = node.call(_MANY[node.kind])
-    plain = [side.settled() if isinstance(side, Array) else side for side in sides]
+    plain = [side.settled() if isinstance(side, FileConstant) else side for side in sides]
     return functools.reduce(lambda x, y: arithmetic.arithmetic(built, call, x, other=y), plain)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import MAX_WIDTH, FixedPoint
-from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import QUANTISERS, constant, jets_value, number, operator
 from hepprune.frontends.onnx.quantisation import Quantisation
@@ -59,7 +59,7 @@ def _scale(scale: Any, node: OnnxNode) -> Tensor:
 
 
 def _quantised(built: Graph, node: OnnxNode, x: Any, given: Quantisation) -> Any:
-    if isinstance(x, Array):
+    if isinstance(x, FileConstant):
         if np.broadcast_shapes(tuple(x.tensor.shape), tuple(given.scale.shape)) != x.tensor.shape:
             raise NetworkError(f"quantiser '{node.name}' has scales of another shape than its values")
         _ = given.of(given.scale.numpy())  # refuses what no type is

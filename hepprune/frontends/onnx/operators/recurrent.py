@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import constant, jets_value, operator
 from hepprune.frontends.pytorch.building import Slot
@@ -73,20 +73,20 @@ def _check(node: OnnxNode, unknown: list[Any], starts: list[Any]) -> None:
         raise NetworkError(f"layer '{node.name}' puts out the state of its memory, which no Network does")
 
 
-def _layer(built: Graph, node: OnnxNode, arrays: list[Array], *, way: int, sequences: bool) -> Recurrent:
+def _layer(built: Graph, node: OnnxNode, arrays: list[FileConstant], *, way: int, sequences: bool) -> Recurrent:
     cell, ways = _CELLS[node.kind], _WAYS[node.attributes.get("direction", "forward")]
     gate, act = _activations(node, cell, way)
     kernel, again, *biases = arrays
     native = partial(gated, order=inverse(_GATES[cell]))
 
-    def keras(array: Array) -> Tensor:
+    def keras(array: FileConstant) -> Tensor:
         found = array.acting.float()
         if array.tensor.ndim != found.ndim or not torch.isfinite(found).all() or len(found) != len(ways):
             raise NetworkError(f"layer '{node.name}' has weights that are not finite or of other directions")
         return gated(found[way], _GATES[cell])
 
     weight, recurrent_weight = keras(kernel), keras(again)
-    halves = [Array(tensor=half) for half in biases[0].acting.chunk(2, dim=1)] if biases else []
+    halves = [FileConstant(tensor=half) for half in biases[0].acting.chunk(2, dim=1)] if biases else []
     bias, recurrent_bias = map(keras, halves) if halves else (torch.zeros(len(weight)), torch.zeros(len(weight)))
     title = built.title(node.call(cell), kernel)
     layer = Recurrent(
@@ -103,7 +103,7 @@ def _layer(built: Graph, node: OnnxNode, arrays: list[Array], *, way: int, seque
         in_order=ways[way],
         reset_after=bool(node.attributes.get("linear_before_reset")),
     )
-    parts: list[tuple[Array, Callable[[Any], Tensor]]] = [
+    parts: list[tuple[FileConstant, Callable[[Any], Tensor]]] = [
         (kernel, lambda at: native(at.used("weight"))),
         (again, lambda at: native(at.used("recurrent_weight"))),
         *((array, lambda at: torch.cat([native(b) for b in at.used_biases()])) for array in biases),
@@ -113,7 +113,7 @@ def _layer(built: Graph, node: OnnxNode, arrays: list[Array], *, way: int, seque
     return layer
 
 
-def _store(built: Graph, name: str, array: Array, values: Callable[[Any], Tensor], *, way: int) -> None:
+def _store(built: Graph, name: str, array: FileConstant, values: Callable[[Any], Tensor], *, way: int) -> None:
     """Remember that a layer's array is one direction's share of a tensor of the model."""
     if len(array.tensor) == 1:
         built.stored(name, array, lambda at: values(at).unsqueeze(0))

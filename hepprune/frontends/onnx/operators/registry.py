@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.pytorch.operators.registry import Operator, registering, unchanged
 from hepprune.frontends.pytorch.values import Value
@@ -30,9 +30,9 @@ def jets_value(given: Any, node: OnnxNode) -> Value:
     raise NetworkError(f"'{node.name}' ({node.kind}) works on a constant where values of the jets are expected")
 
 
-def constant(given: Any, node: OnnxNode, what: str) -> Array:
+def constant(given: Any, node: OnnxNode, what: str) -> FileConstant:
     """Return an input that must be a constant."""
-    if isinstance(given, Array):
+    if isinstance(given, FileConstant):
         return given
     raise NetworkError(f"'{node.name}' ({node.kind}) computes its {what} from the jets; only constants are known")
 
@@ -58,24 +58,24 @@ def counted(axis: int, rank: int, node: OnnxNode) -> int:
     return axis % rank
 
 
-def plain(array: Array) -> Array:
+def plain(array: FileConstant) -> FileConstant:
     """Return the values that act, without a way back to the file where that is more than an order of axes."""
     found = array.settled()
-    return found if found.undo is None else Array(tensor=found.tensor, fixed=found.fixed)
+    return found if found.undo is None else FileConstant(tensor=found.tensor, fixed=found.fixed)
 
 
-def flat(array: Array, size: int) -> Array:
+def flat(array: FileConstant, size: int) -> FileConstant:
     """Return a constant as one axis of `size` values, spread if it has but one."""
     if array.tensor.numel() == size:
         return array.reshaped((size,))
     if array.tensor.numel() == 1:
-        return Array(tensor=array.acting.reshape(1).expand(size).clone(), fixed=array.fixed)
+        return FileConstant(tensor=array.acting.reshape(1).expand(size).clone(), fixed=array.fixed)
     raise NetworkError(f"a constant of shape {tuple(array.tensor.shape)} stands where {size} values are expected")
 
 
 def is_number(given: Any) -> bool:
     """Return whether an input is a constant of one value."""
-    return isinstance(given, Array) and given.tensor.numel() == 1
+    return isinstance(given, FileConstant) and given.tensor.numel() == 1
 
 
 def number(given: Any, node: OnnxNode, what: str) -> float:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import constant, counted, flat, jets_value, operator, plain
 from hepprune.frontends.pytorch.operators import contraction, normalisation, weighted
@@ -13,7 +13,7 @@ from hepprune.network.layers import Shape, same_padding
 from hepprune.network.layers.weighted import Padding
 
 
-def _dense(built: Graph, node: OnnxNode, x: Value, weight: Array, bias: Array | None) -> Value:
+def _dense(built: Graph, node: OnnxNode, x: Value, weight: FileConstant, bias: FileConstant | None) -> Value:
     title = built.title(node.call("linear"), weight)
     for array, what in ((weight, "weight"), (bias, "bias")):
         checked.optional(array, title, what)
@@ -35,36 +35,36 @@ def gemm(built: Graph, node: OnnxNode, x: Any, matrix: Any, bias: Any = None) ->
     return _dense(built, node, jets_value(x, node), weight, shift)
 
 
-def _times(array: Array, factor: float) -> Array:
+def _times(array: FileConstant, factor: float) -> FileConstant:
     if factor == 1:
         return array
     if not factor:
-        return Array(tensor=array.tensor * 0)
+        return FileConstant(tensor=array.tensor * 0)
     return array.settled().changed(lambda values: values * factor, lambda values: values / factor)
 
 
 @operator("MatMul")
 def matmul(built: Graph, node: OnnxNode, x: Any, y: Any) -> Value:
     """A dense layer, its bias the constant that is added next; or a product of two values."""
-    if isinstance(x, Value) and isinstance(y, Array) and y.tensor.ndim == 2:
+    if isinstance(x, Value) and isinstance(y, FileConstant) and y.tensor.ndim == 2:
         weight = y.told
         adding, bias = (None, None) if weight.fixed else _bias(built, node, y.tensor.shape[1])
         found = _dense(built, node, x, weight.transposed((1, 0)), bias)
         if adding is not None:
             built.values[adding.outputs[0]] = found
         return found
-    sides = [plain(side).told if isinstance(side, Array) else side for side in (x, y)]
+    sides = [plain(side).told if isinstance(side, FileConstant) else side for side in (x, y)]
     return contraction.matmul(built, node.call("matmul"), sides[0], other=sides[1])
 
 
-def _bias(built: Graph, node: OnnxNode, n_out: int) -> tuple[OnnxNode | None, Array | None]:
+def _bias(built: Graph, node: OnnxNode, n_out: int) -> tuple[OnnxNode | None, FileConstant | None]:
     """Return the node that adds one constant to each value of the last axis, and that constant."""
     adding = built.only_reader(node.outputs[0])
     if adding is None or adding.kind != "Add":
         return None, None
     others = [name for name in adding.inputs if name != node.outputs[0]]
     found = built.values.get(others[0]) if others else None
-    if not isinstance(found, Array) or found.tensor.shape[-1:] != (n_out,) or found.tensor.numel() != n_out:
+    if not isinstance(found, FileConstant) or found.tensor.shape[-1:] != (n_out,) or found.tensor.numel() != n_out:
         return None, None
     return adding, found.reshaped((n_out,))
 
@@ -72,7 +72,7 @@ def _bias(built: Graph, node: OnnxNode, n_out: int) -> tuple[OnnxNode | None, Ar
 @operator("Einsum")
 def einsum(built: Graph, node: OnnxNode, *sides: Any) -> Value:
     """A contraction of two values, or of one and a constant."""
-    tensors = [plain(side).told if isinstance(side, Array) else side for side in sides]
+    tensors = [plain(side).told if isinstance(side, FileConstant) else side for side in sides]
     return contraction.einsum(built, node.call("einsum"), node.attributes["equation"], tensors=tensors)
 
 

@@ -17,7 +17,7 @@ from hepprune.network import Node, Rules, layers
 from hepprune.network.parts import INPUT, parts
 from hepprune.quantisers import spread
 
-Typed = Callable[[Bill, Wires, FixedPoint], Wires]
+TypedOperation = Callable[[Bill, Wires, FixedPoint], Wires]
 _LEAST = -(2.0**40)  # of what is no value in a maximum
 _OPERATIONS: dict[str, CircuitOperation] = {
     "add": operations.add,
@@ -58,7 +58,7 @@ def only(alive: Bools, wires: Wires) -> Wires:
     return wires if alike.all() else where(alike, wires, constants(np.zeros(wires.shape)))
 
 
-def in_type(bill: Bill, operation: Typed, values: Wires, kind: Quantiser) -> Wires:
+def in_type(bill: Bill, operation: TypedOperation, values: Wires, kind: Quantiser) -> Wires:
     """Return what an operation makes of values and the type of each; one without bits is zero."""
     if isinstance(kind, FixedPoint):
         return operation(bill, values, kind)

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from hepprune.network.layers import Reshape
-from hepprune.pruning.structure.coupling.units import COUPLING, Axes, Axis, Walk
+from hepprune.pruning.structure.coupling.units import COUPLING, Axis, ValueAxes, Walk
 
 
 @COUPLING.of(Reshape)
-def _reshape(layer: Reshape, axes: Axes, *, walk: Walk) -> Axes:
+def _reshape(layer: Reshape, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     after, left = list(layer.shape(tuple(map(len, axes)))), list(axes)
     found: list[Axis] = []
     while left or after:

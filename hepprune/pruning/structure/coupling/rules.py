@@ -7,17 +7,17 @@ import numpy as np
 import torch
 
 from hepprune.network import Network, layers
-from hepprune.pruning.structure.coupling.units import COUPLING, Axes, Axis, Walk, loud
+from hepprune.pruning.structure.coupling.units import COUPLING, Axis, ValueAxes, Walk, loud
 
 
-def _held(layer: layers.Dense | layers.Conv, axes: Axes, walk: Walk) -> Axis:
+def _held(layer: layers.Dense | layers.Conv, axes: ValueAxes, walk: Walk) -> Axis:
     """Hold the channels that a fixed kernel reads; none of its outputs is a unit, since none can leave."""
     walk.stay(axes[-1:], f"'{layer.name}' is fixed")
     return Axis.plain(layer.n_out)
 
 
 @COUPLING.of(layers.Dense)
-def _dense(layer: layers.Dense, axes: Axes, *, walk: Walk) -> Axes:
+def _dense(layer: layers.Dense, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     if layer.fixed:
         return (*loud(axes[:-1]), _held(layer, axes, walk))
     walk.put("read", layer, axes[-1].units)
@@ -30,7 +30,7 @@ def whole_groups(layer: layers.Conv) -> bool:
 
 
 @COUPLING.of(layers.Conv)
-def _convolution(layer: layers.Conv, axes: Axes, *, walk: Walk) -> Axes:
+def _convolution(layer: layers.Conv, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     walk.stay(axes[:-1], f"'{layer.name}' moves over it")
     places = tuple(Axis.plain(size) for size in walk.network.runs(layer).shape(tuple(map(len, axes)))[:-1])
     if layer.fixed:
@@ -49,7 +49,7 @@ def _convolution(layer: layers.Conv, axes: Axes, *, walk: Walk) -> Axes:
 
 
 @COUPLING.of(layers.Recurrent)
-def _recurrent(layer: layers.Recurrent, axes: Axes, *, walk: Walk) -> Axes:
+def _recurrent(layer: layers.Recurrent, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     steps, channels = axes
     walk.stay([steps], f"'{layer.name}' steps through it")
     walk.put("read", layer, channels.units)
@@ -76,35 +76,35 @@ def _other_way(network: Network, layer: layers.Recurrent) -> layers.Recurrent | 
 
 
 @COUPLING.of(layers.BatchNorm)
-def _batch_norm(layer: layers.BatchNorm, axes: Axes, *, walk: Walk) -> Axes:
+def _batch_norm(layer: layers.BatchNorm, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     if len(layer.scale) > 1:
         walk.put("carried", layer, axes[-1].units)
     return loud(axes) if layer.used_shift().any() else axes
 
 
 @COUPLING.of(layers.PReLU)
-def _prelu(layer: layers.PReLU, axes: Axes, *, walk: Walk) -> Axes:
+def _prelu(layer: layers.PReLU, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     if layer.slope.shape[-1:] == (len(axes[-1]),):
         walk.put("carried", layer, axes[-1].units)
     return axes
 
 
 @COUPLING.of(layers.Lookup)
-def _lookup(layer: layers.Lookup, axes: Axes, *, walk: Walk) -> Axes:
+def _lookup(layer: layers.Lookup, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     walk.stay(axes[:-1], f"'{layer.name}' has tables for each place")
     walk.put("carried", layer, axes[-1].units)
     return loud(axes)
 
 
 @COUPLING.of(layers.LayerNorm)
-def _layer_norm(layer: layers.LayerNorm, axes: Axes, *, walk: Walk) -> Axes:
+def _layer_norm(layer: layers.LayerNorm, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     why = f"layer norm '{layer.name}' takes mean and variance over it, and a channel that leaves would change both"
     walk.stay(axes[-1:], why)
     return loud(axes)
 
 
 @COUPLING.of(layers.Softmax)
-def _softmax(layer: layers.Softmax, axes: Axes, *, walk: Walk) -> Axes:
+def _softmax(layer: layers.Softmax, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     over = layer.axis % len(axes)
     walk.stay([axes[over]], f"softmax '{layer.name}' divides by a sum over it")
     walk.heads += [axis.units for number, axis in enumerate(axes) if number != over]
@@ -112,33 +112,33 @@ def _softmax(layer: layers.Softmax, axes: Axes, *, walk: Walk) -> Axes:
 
 
 @COUPLING.of(layers.Argmax)
-def _argmax(layer: layers.Argmax, axes: Axes, *, walk: Walk) -> Axes:
+def _argmax(layer: layers.Argmax, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     walk.stay(axes[-1:], f"'{layer.name}' puts out its index")
     return (*loud(axes[:-1]), Axis.plain(1))
 
 
 @COUPLING.of(layers.Pool, layers.GlobalPool)
-def _pool(layer: layers.Pool | layers.GlobalPool, axes: Axes, *, walk: Walk) -> Axes:
+def _pool(layer: layers.Pool | layers.GlobalPool, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     walk.stay(axes[:-1], f"'{layer.name}' pools over it")
     sizes = layer.shape(tuple(map(len, axes)))[:-1]
     return (*(Axis.plain(size) for size in sizes), axes[-1])
 
 
 @COUPLING.of(layers.Pad, layers.Crop, layers.UpSample)
-def _positions(layer: layers.Pad | layers.Crop | layers.UpSample, axes: Axes, *, walk: Walk) -> Axes:
+def _positions(layer: layers.Pad | layers.Crop | layers.UpSample, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     sizes = layer.shape(tuple(map(len, axes)))
     walk.stay([axis for axis, size in zip(axes, sizes, strict=True) if len(axis) != size], f"'{layer.name}' moves it")
     return tuple(axis if len(axis) == size else Axis.plain(size) for axis, size in zip(axes, sizes, strict=True))
 
 
 @COUPLING.of(layers.TopK)
-def _top_k(layer: layers.TopK, axes: Axes, *, walk: Walk) -> Axes:
+def _top_k(layer: layers.TopK, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     walk.stay(axes[-1:], f"'{layer.name}' lets the largest along it through")
     return axes
 
 
 @COUPLING.of(layers.Concatenate)
-def _concatenate(layer: layers.Concatenate, *arriving: Axes, walk: Walk) -> Axes:
+def _concatenate(layer: layers.Concatenate, *arriving: ValueAxes, walk: Walk) -> ValueAxes:
     along = (layer.axis - 1 if layer.axis > 0 else layer.axis) % len(arriving[0])
     joined = list(_combined(walk, layer, [[*axes[:along], *axes[along + 1 :]] for axes in arriving]))
     ids = np.concatenate([axes[along].units for axes in arriving])
@@ -159,7 +159,7 @@ def _combined(walk: Walk, layer: layers.Layer, arriving: Sequence[Sequence[Axis]
 
 
 @COUPLING.of(layers.Slice)
-def _slice(layer: layers.Slice, axes: Axes, *, walk: Walk) -> Axes:
+def _slice(layer: layers.Slice, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     along = (layer.axis - 1 if layer.axis > 0 else layer.axis) % len(axes)
     if layer.step > 1:
         walk.stay([axes[along]], f"'{layer.name}' takes each {layer.step}th of it")
@@ -168,7 +168,7 @@ def _slice(layer: layers.Slice, axes: Axes, *, walk: Walk) -> Axes:
 
 
 @COUPLING.of(layers.Einsum)
-def _einsum(layer: layers.Einsum, *arriving: Axes, walk: Walk) -> Axes:
+def _einsum(layer: layers.Einsum, *arriving: ValueAxes, walk: Walk) -> ValueAxes:
     found: dict[str, Axis] = {}
     for letter in dict.fromkeys("".join(layer.terms[:2])):
         axes = [value[term.index(letter)] for term, value in zip(layer.terms, arriving, strict=False) if letter in term]

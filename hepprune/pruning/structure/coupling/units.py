@@ -33,10 +33,10 @@ class Axis:
         return len(self.units)
 
 
-Axes = tuple[Axis, ...]
+ValueAxes = tuple[Axis, ...]
 
 
-def loud(axes: Sequence[Axis]) -> Axes:
+def loud(axes: Sequence[Axis]) -> ValueAxes:
     """Return axes along which units without weights may arrive as something else than zeros."""
     return tuple(replace(axis, silent=False) for axis in axes)
 
@@ -83,7 +83,7 @@ def read_by_constants(network: Network, units: Units) -> set[int]:
 
 PLACES = ("made", "read", "carried", "states", "summed")
 # How units go through each kind of layer: `rule(layer, *arriving, walk=)` returns the axes of what it puts out.
-COUPLING: Rules[Callable[..., Axes]] = Rules(
+COUPLING: Rules[Callable[..., ValueAxes]] = Rules(
     lacks="has no rule for what shrinks with it",
     fix="all that it reads stays; give its kind one in `hepprune.pruning.structure.coupling.rules`",
 )
@@ -115,8 +115,8 @@ class Walk:
     inner: frozenset[str] = frozenset()
     split: dict[str, int] = field(default_factory=dict)
     heads: list[Ids] = field(default_factory=list)
-    _values: dict[str, Axes] = field(default_factory=dict)
-    _arrived: dict[str, list[Axes]] = field(default_factory=dict)
+    _values: dict[str, ValueAxes] = field(default_factory=dict)
+    _arrived: dict[str, list[ValueAxes]] = field(default_factory=dict)
     _places: dict[str, dict[str, Ids]] = field(default_factory=lambda: {place: {} for place in PLACES})
     _ties: list[tuple[Ids, Ids]] = field(default_factory=list)
     _stays: list[tuple[Ids, str]] = field(default_factory=list)
@@ -143,7 +143,7 @@ class Walk:
         heads = frozenset(int(unit) for own in self.heads for unit in ids[own]) - {0}
         return Units(values=values, **places, fixed=fixed, heads=heads)
 
-    def _through(self, node: Node, arriving: list[Axes]) -> Axes:
+    def _through(self, node: Node, arriving: list[ValueAxes]) -> ValueAxes:
         layer = node.layer
         self._tie_uses(layer, arriving)
         if layer not in COUPLING:
@@ -153,7 +153,7 @@ class Walk:
         axes = COUPLING.find(layer)(layer, *arriving, walk=self)
         return loud(axes) if any(np.asarray(result(np.zeros(1))).any() for result in node.results) else axes
 
-    def _tie_uses(self, layer: Layer, arriving: list[Axes]) -> None:
+    def _tie_uses(self, layer: Layer, arriving: list[ValueAxes]) -> None:
         """Tie what arrives at a layer to what arrived where it ran before, so that it can change for both."""
         if layer.name not in self._arrived:
             self._arrived[layer.name] = arriving
