@@ -94,7 +94,7 @@ def _unrolling(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator
     strategy = "strategy resource with " if unrolled else ""
     yield (
         f"has {at_once} products at once, and HLS stops unrolling at {reuse.UNROLL_LIMIT}: "
-        f"the smallest cure is {strategy}reuse factor {factor}"
+        f"the smallest fix is {strategy}reuse factor {factor}"
     )
 
 
@@ -103,15 +103,15 @@ def _interval(operation: Operation, budget: Budget, clock: Clock) -> Iterator[st
     interval = price(operation, clock=clock).interval_cycles
     limit = budget.interval_cycles
     if limit is not None and interval > limit:
-        yield f"takes a new jet every {interval} cycles where the budget says {limit}: {_cure(operation, limit)}"
+        yield f"takes a new jet every {interval} cycles where the budget says {limit}: {_fix(operation, limit)}"
     elif limit is None and operation.kind == "matrix" and operation.calls > 1 and not operation.streams:
         yield (
             f"works through its {operation.positions} positions in {operation.calls} turns of {operation.copies}, "
-            f"so its interval is {interval} cycles: {_cure(operation, 1)}"
+            f"so its interval is {interval} cycles: {_fix(operation, 1)}"
         )
 
 
-def _cure(operation: Operation, limit: int) -> str:
+def _fix(operation: Operation, limit: int) -> str:
     if operation.streams and operation.positions > 1:
         return "a stream takes one position after the other, so only io_parallel can be faster"
     if operation.calls > 1:

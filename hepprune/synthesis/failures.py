@@ -2,7 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
+
+from pydantic import AliasChoices, Field
 
 from hepprune.errors import ReportError
 
@@ -32,7 +34,7 @@ class Failure:
 
     kind: str
     message: str
-    cure: str
+    fix: Annotated[str, Field(validation_alias=AliasChoices("fix", "cure"))]  # `cure` in ledgers of before
     tool: str | None = None
     version: str | None = None
     part: str | None = None
@@ -42,8 +44,8 @@ class Failure:
 
     @property
     def sentence(self) -> str:
-        """Kind, cause and cure in one sentence."""
-        return f"the run failed ({self.kind.replace('_', ' ')}): {self.message}; {self.cure}"
+        """Kind, cause and fix in one sentence."""
+        return f"the run failed ({self.kind.replace('_', ' ')}): {self.message}; {self.fix}"
 
 
 class RunFailedError(ReportError):
@@ -63,11 +65,11 @@ class FailureKind:
     """How a log tells of a kind of failure, and what helps."""
 
     mark: re.Pattern[str]
-    cure: str
+    fix: str
 
 
-def _kind(mark: str, cure: str) -> FailureKind:
-    return FailureKind(re.compile(mark), cure)
+def _kind(mark: str, fix: str) -> FailureKind:
+    return FailureKind(re.compile(mark), fix)
 
 
 # The first that fits a line names it; the earliest line that any of them fits is the cause.
@@ -191,7 +193,7 @@ def _failure(kind: str, message: str, *, log: str, line: int | None = None, exit
     return Failure(
         kind=kind,
         message=message[:_MAX_MESSAGE],
-        cure=FAILURES[kind].cure,
+        fix=FAILURES[kind].fix,
         tool=banner and _tool(banner[0]),
         version=banner and banner[2],
         part=part and next(filter(None, part.groups())),

@@ -192,11 +192,11 @@ def _failed(sentence: str, job: Job, start: int, *, kind: str | None = None, cod
     failure = classify(_tail(job.log, start), exit_code=code)
     if kind is not None or failure is None:
         kind = kind or "unknown"
-        failure = Failure(kind=kind, message=sentence, cure=FAILURES[kind].cure, exit_code=code)
+        failure = Failure(kind=kind, message=sentence, fix=FAILURES[kind].fix, exit_code=code)
     if code == -signal.SIGKILL:
-        failure = replace(failure, kind="out_of_memory", cure=FAILURES["out_of_memory"].cure)
+        failure = replace(failure, kind="out_of_memory", fix=FAILURES["out_of_memory"].fix)
     failure = replace(failure, part=failure.part or job.part, clock_ns=failure.clock_ns or job.clock_ns)
-    return RunFailedError(sentence if failure.kind == "unknown" else f"{sentence}; {failure.cure}", failure)
+    return RunFailedError(sentence if failure.kind == "unknown" else f"{sentence}; {failure.fix}", failure)
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:

@@ -74,7 +74,7 @@ def _report(content: bytes, _scratch: Path) -> None:
 
 def _log(content: bytes, _scratch: Path) -> None:
     found = classify(content.decode("utf-8", errors="replace"), exit_code=len(content) % 2)
-    assert found is None or (isinstance(found, Failure) and found.cure)
+    assert found is None or (isinstance(found, Failure) and found.fix)
 
 
 def _ingested(content: bytes, scratch: Path) -> None:
@@ -111,7 +111,7 @@ def _ledger_seeds() -> list[bytes]:
                     interval_cycles=1,
                 ),
             )
-            book.record("key", Failure(kind="unknown", message="it failed", cure="read the log"))
+            book.record("key", Failure(kind="unknown", message="it failed", fix="read the log"))
         with sqlite3.connect(path) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
         connection.close()

@@ -30,10 +30,10 @@ def test_an_illegal_reuse_factor_names_the_nearest_legal_ones() -> None:
     assert "nearest legal ones for 16 x 64 are 4 and 8" in found["reuse_factor"]
 
 
-def test_too_many_products_at_once_name_the_smallest_cure() -> None:
+def test_too_many_products_at_once_name_the_smallest_fix() -> None:
     layers = [Input("x", 64, WIDE), _typed("fc", torch.ones(128, 64))]
     assert "strategy resource with reuse factor 4" in _found(layers, strategy="latency")["unroll_limit"]
-    assert "cure is reuse factor 4" in _found(layers, strategy="resource", reuse_factor=2)["unroll_limit"]
+    assert "fix is reuse factor 4" in _found(layers, strategy="resource", reuse_factor=2)["unroll_limit"]
     assert "unroll_limit" not in _found(layers, strategy="resource", reuse_factor=4)
 
 
@@ -44,8 +44,8 @@ def test_positions_that_wait_name_the_parallelization_factor_that_meets_the_inte
     assert (
         "set parallelization_factor to 4" in _found(layers, Budget(interval_cycles=4), strategy="latency")["interval"]
     )
-    cured = [layers[0], conv.rebuilt(parallelization_factor=4)]
-    assert "interval" not in _found(cured, Budget(interval_cycles=4), strategy="latency")
+    fixed = [layers[0], conv.rebuilt(parallelization_factor=4)]
+    assert "interval" not in _found(fixed, Budget(interval_cycles=4), strategy="latency")
     assert (
         "only io_parallel"
         in _found(layers, Budget(interval_cycles=4), strategy="resource", reuse_factor=3, io_type="io_stream")[

@@ -48,7 +48,7 @@ def test_each_kind_is_told_by_its_own_line(line: str, kind: str) -> None:
     )
     assert failure is not None
     assert (failure.kind, failure.message) == (kind, line)
-    assert failure.cure == FAILURES[kind].cure
+    assert failure.fix == FAILURES[kind].fix
     assert failure.sentence.startswith(f"the run failed ({kind.replace('_', ' ')})")
 
 

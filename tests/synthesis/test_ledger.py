@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,7 +226,7 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
         }
 
 
-FAILURE = Failure(kind="no_licence", message="ERROR: no", cure="get one", tool="vivado", exit_code=7)
+FAILURE = Failure(kind="no_licence", message="ERROR: no", fix="get one", tool="vivado", exit_code=7)
 
 
 def test_a_ledger_of_version_1_gets_the_new_tables_and_keeps_its_rows(tmp_path: Path) -> None:
@@ -246,6 +247,17 @@ def test_a_ledger_of_version_1_gets_the_new_tables_and_keeps_its_rows(tmp_path: 
         ledger.record("a", FAILURE)
     with Ledger(path) as ledger:
         assert [record.value for record in ledger.records("a")] == [MEASUREMENT, FAILURE]
+
+
+def test_a_failure_recorded_with_a_cure_is_read_with_a_fix(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        ledger.record("a", FAILURE, description="d")
+    with closing(sqlite3.connect(tmp_path / "l.sqlite")) as connection:
+        connection.execute("DROP TRIGGER failure_update")  # as an older version wrote it
+        connection.execute("""UPDATE failure SET value = replace(value, '"fix"', '"cure"')""")
+        connection.commit()
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        assert [record.value for record in ledger.records("a")] == [FAILURE]
 
 
 def test_merging_takes_what_is_new_once_and_changes_nothing_there(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement |
     row = next((row for row in rows if row.cells[1] != "Pass"), rows[0])
     if row.cells[1] != "Pass":
         message = f"the co-simulation of {row.cells[0]} ended with {row.cells[1][:40]}"
-        cure = FAILURES["simulation"].cure
-        return Failure(kind="simulation", message=message, cure=cure, tool="cosim", clock_ns=clock_ns, line=row.line)
+        fix = FAILURES["simulation"].fix
+        return Failure(kind="simulation", message=message, fix=fix, tool="cosim", clock_ns=clock_ns, line=row.line)
     latency, interval = (cycles(row.cells[place], what="cycles", path=path, line=row.line) for place in (4, 7))
     return Measurement(
         stage="cosim",
