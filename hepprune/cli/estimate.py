@@ -44,10 +44,10 @@ def estimate(
         stage=stage,
         ledger=ledger,
     )
-    for caution in found.cautions:
-        log.warning("%s", caution.message)
+    for warning in found.warnings:
+        log.warning("%s", warning.message)
     verdict = {"latency_ns": found.estimate.latency_ns, "fits": found.fits, "doubtful": found.doubtful}
-    warnings = (f"[yellow]warning:[/] {escape(caution.message)}" for caution in found.cautions)
+    warnings = (f"[yellow]warning:[/] {escape(warning.message)}" for warning in found.warnings)
     show(asdict(found) | verdict, lambda: (_table(found), *warnings), as_json=as_json)
     if not found.fits:
         raise typer.Exit(BudgetMissedError.exit_code)

@@ -17,7 +17,7 @@ SOFTMAX_INDEX_BITS = 10  # of hls4ml's tables of 1024 entries
 
 
 @dataclass(frozen=True)
-class Caution:
+class BuildWarning:
     """One thing to know before building: the layer it is about (None: the design), its kind, and one sentence."""
 
     layer: str | None
@@ -25,11 +25,11 @@ class Caution:
     message: str
 
 
-def cautions(operations: Iterable[Operation], budget: Budget, *, clock: Clock) -> tuple[Caution, ...]:
+def warnings(operations: Iterable[Operation], budget: Budget, *, clock: Clock) -> tuple[BuildWarning, ...]:
     """Return everything worth a warning, in the order of the layers."""
     known = tuple(operations)
     found = [
-        Caution(operation.name, kind, f"layer '{operation.name}' {sentence}")
+        BuildWarning(operation.name, kind, f"layer '{operation.name}' {sentence}")
         for operation in known
         for kind, rule in _RULES.items()
         for sentence in rule(operation, budget, clock)
@@ -40,14 +40,14 @@ def cautions(operations: Iterable[Operation], budget: Budget, *, clock: Clock) -
     if crowded:
         names, most = ", ".join(f"'{name}'" for name in crowded), max(crowded.values())
         sentence = f"up to {most} values at once in {names}, and HLS stops unrolling at {reuse.UNROLL_LIMIT}"
-        found.append(Caution(None, "unroll_limit", f"{sentence}: build with io_stream"))
+        found.append(BuildWarning(None, "unroll_limit", f"{sentence}: build with io_stream"))
     if untyped:
         sentence = f"no fixed-point type is known for {untyped}: hls4ml's default ap_fixed<16,6> is priced"
-        found.append(Caution(None, "types", sentence))
+        found.append(BuildWarning(None, "types", sentence))
     return tuple(found)
 
 
-def of_part(target: Target) -> tuple[Caution, ...]:
+def of_part(target: Target) -> tuple[BuildWarning, ...]:
     """Return what a target's part leaves unknown of an estimate."""
     found = []
     family = target.family
@@ -60,7 +60,7 @@ def of_part(target: Target) -> tuple[Caution, ...]:
             f"part '{target.part}' is of family {family}, of which only the counts are known: "
             "the prices are those of the cells of UltraScale+"
         )
-    return tuple(Caution(None, "part", sentence) for sentence in found)
+    return tuple(BuildWarning(None, "part", sentence) for sentence in found)
 
 
 def _reuse(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator[str]:

@@ -16,7 +16,7 @@ from hepprune.network import Network
 
 @dataclass(frozen=True, kw_only=True)
 class Estimation:
-    """An estimate against a target's budget: the fraction used of each limit, and the cautions.
+    """An estimate against a target's budget: the fraction used of each limit, and the warnings.
 
     `clock` is "assumed": only a vendor's timing report says that a clock is met.
     """
@@ -28,7 +28,7 @@ class Estimation:
     estimate: Estimate
     budget: Budget
     used: dict[str, float]
-    cautions: tuple[checks.Caution, ...]
+    warnings: tuple[checks.BuildWarning, ...]
     clock: str = "assumed"
 
     @property
@@ -71,7 +71,7 @@ def estimate(
     found = cost.estimate(network, place, strategy=strategy, stage=stage, io_type=io_type, reuse_factor=reuse_factor)
     if ledger is not None:
         found = learning.calibration_of(ledger, stage=found.stage, strategy=strategy).apply(found)
-    warned = cautions(network, place, strategy=strategy, reuse_factor=reuse_factor, io_type=io_type)
+    warned = warnings(network, place, strategy=strategy, reuse_factor=reuse_factor, io_type=io_type)
     used = place.budget.usage(found)
     return Estimation(
         target=place.name,
@@ -81,13 +81,13 @@ def estimate(
         estimate=found,
         budget=place.budget,
         used=used,
-        cautions=warned,
+        warnings=warned,
     )
 
 
-def cautions(
+def warnings(
     network: Network, place: Target, *, strategy: str, reuse_factor: int | None = None, io_type: str = "io_parallel"
-) -> tuple[checks.Caution, ...]:
+) -> tuple[checks.BuildWarning, ...]:
     """Return what to know before building a network on a target; a reuse factor of None is each layer's own.
 
     Raises:
@@ -95,4 +95,4 @@ def cautions(
         RecipeError: an unknown strategy or io_type, or a target without a clock.
     """
     described = describing.described(network, Options(strategy, io_type, reuse_factor))
-    return checks.of_part(place) + checks.cautions(described, place.budget, clock=hls.clock_of(place))
+    return checks.of_part(place) + checks.warnings(described, place.budget, clock=hls.clock_of(place))

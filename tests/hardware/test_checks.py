@@ -17,7 +17,7 @@ def _typed(name: str, weight: torch.Tensor) -> Dense:
 
 def _found(layers: list[Layer], budget: Budget = NO_LIMIT, **options: object) -> dict[str, str]:
     operations = described(Network(layers), Options(**options))  # type: ignore[arg-type]
-    return {caution.kind: caution.message for caution in checks.cautions(operations, budget, clock=Clock(3.65))}
+    return {warning.kind: warning.message for warning in checks.warnings(operations, budget, clock=Clock(3.65))}
 
 
 def test_a_sound_layer_raises_no_caution() -> None:
@@ -72,8 +72,8 @@ def test_a_softmax_its_tables_and_missing_types_are_named() -> None:
     assert "the budget holds 1" in found["tables"]
     assert "'fc'" in found["types"]
     assert "4 cycles" in _found(layers, strategy="latency")["tables"]
-    slow = checks.cautions(described(Network(layers), Options("latency")), Budget(), clock=Clock(2.9, "7-series"))
-    assert "13 cycles" in next(caution.message for caution in slow if caution.kind == "tables")
+    slow = checks.warnings(described(Network(layers), Options("latency")), Budget(), clock=Clock(2.9, "7-series"))
+    assert "13 cycles" in next(warning.message for warning in slow if warning.kind == "tables")
 
 
 def test_more_values_at_once_than_hls_unrolls_are_named_once() -> None:

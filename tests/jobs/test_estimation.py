@@ -45,7 +45,7 @@ def test_the_command_prints_what_the_function_returns(tmp_path: Path) -> None:
     found = json.loads(run.stdout)
     assert found["estimate"]["interval_cycles"] == 8
     assert not found["fits"]
-    assert {caution["kind"] for caution in found["cautions"]} == {"reuse_factor", "interval"}
+    assert {warning["kind"] for warning in found["warnings"]} == {"reuse_factor", "interval"}
     shown = CliRunner().invoke(app, ["estimate", str(path), "-t", "generic_vu13p"])
     assert "within the budget" in " ".join(shown.stdout.split())
 
@@ -62,16 +62,16 @@ def test_a_part_that_is_not_known_is_estimated_with_one_warning(tmp_path: Path) 
     own = tmp_path / "mine.yaml"
     own.write_text("{name: mine, part: xc7z008sclg400-1, clock_ns: 5, budget: {latency_ns: 100}}")
     found = estimation.estimate(_network(), own, strategy="latency")
-    (caution,) = [caution for caution in found.cautions if caution.kind == "part"]
-    assert "'xc7z008sclg400-1', of family 7-series by its name," in caution.message
+    (warning,) = [warning for warning in found.warnings if warning.kind == "part"]
+    assert "'xc7z008sclg400-1', of family 7-series by its name," in warning.message
     known = estimation.estimate(_network(), replace(targets.load(own), part="xc7z020"), strategy="latency")
     assert found.estimate == known.estimate
-    assert not [caution for caution in known.cautions if caution.kind == "part"]
+    assert not [warning for warning in known.warnings if warning.kind == "part"]
     faster = estimation.estimate(_network(), replace(targets.load(own), part="xcvu9p"), strategy="latency")
     assert faster.estimate.latency_cycles < known.estimate.latency_cycles
     own.write_text("{name: mine, part: xcvc1902, clock_ns: 5, device: {lut: 9, ff: 9, dsp: 9, bram18: 9}}")
-    (caution,) = [each for each in estimation.estimate(_network(), own).cautions if each.kind == "part"]
-    assert "is of family Versal, of which only the counts are known" in caution.message
+    (warning,) = [each for each in estimation.estimate(_network(), own).warnings if each.kind == "part"]
+    assert "is of family Versal, of which only the counts are known" in warning.message
 
 
 def test_where_only_a_clock_matters_no_part_is_needed(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_where_only_a_clock_matters_no_part_is_needed(tmp_path: Path) -> None:
     found = estimation.estimate(_network(), own, strategy="latency")
     assert found.estimate == estimation.estimate(_network(), "generic_vu13p", strategy="latency").estimate
     assert set(found.used) == {"latency_ns", "lut"}
-    assert not [caution for caution in found.cautions if caution.kind == "part"]
+    assert not [warning for warning in found.warnings if warning.kind == "part"]
 
 
 def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:

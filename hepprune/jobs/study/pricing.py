@@ -21,7 +21,7 @@ from hepprune.store import Store
 from hepprune.studies.grid import Grid, Setting, built, variant
 from hepprune.studies.points import Point
 
-_ASSUMED = ("part", "types")  # kinds of cautions that hold for a whole study
+_ASSUMED = ("part", "types")  # kinds of warnings that hold for a whole study
 _STAND_INS = 256  # jets of noise that choose integer bits where there are no real ones
 
 
@@ -128,13 +128,13 @@ class Bench:
             raise RecipeError(reason)
         design = built(network, setting)
         if setting.strategy != "distributed_arithmetic":
-            for caution in estimation.cautions(
+            for warning in estimation.warnings(
                 design, self.target, strategy=setting.strategy, reuse_factor=setting.reuse_factor, io_type=self.io_type
             ):
-                if caution.kind in checks.IMPOSSIBLE:
-                    raise RecipeError(caution.message)
-                if caution.kind in _ASSUMED:
-                    notes[caution.message] = None
+                if warning.kind in checks.IMPOSSIBLE:
+                    raise RecipeError(warning.message)
+                if warning.kind in _ASSUMED:
+                    notes[warning.message] = None
         return design
 
     def _point(self, setting: Setting, design: Network, scores: dict[str, Stated]) -> Point:
