@@ -8,7 +8,7 @@ import numpy as np
 
 T = TypeVar("T")
 
-_HITS = ("accuracy", "label_accuracy")  # fractions of jets, whose differences are told in points
+_HITS = ("accuracy", "label_accuracy")  # fractions of jets, whose differences are given in points
 _AROUND_ONE = (*_HITS, "auc", "label_auc", "cross_entropy", "label_cross_entropy")
 
 
@@ -21,8 +21,8 @@ class Stated:
 
     def __format__(self, form: str) -> str:
         """Return "value ± error", both in the form of a number; the error has no sign."""
-        told = "" if self.error is None else f" ± {self.error:{form.lstrip('+')}}"
-        return f"{self.value:{form}}{told}"
+        text = "" if self.error is None else f" ± {self.error:{form.lstrip('+')}}"
+        return f"{self.value:{form}}{text}"
 
     def times(self, factor: float) -> "Stated":
         """Return both multiplied, as in other units."""
@@ -73,7 +73,7 @@ def is_fraction(name: str) -> bool:
 
 
 def scale(name: str) -> float:
-    """Return what a difference is multiplied by where it is shown: 100 where it is told in points."""
+    """Return what a difference is multiplied by where it is shown: 100 where it is given in points."""
     return 100.0 if _own(name) in _HITS else 1.0
 
 

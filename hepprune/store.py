@@ -50,9 +50,9 @@ class Store:
         if path is None:
             return make()
         if not path.is_file():
-            network, told = make()
+            network, about = make()
             save(network, path.with_suffix(".npz"))
-            stored.write(kind, path, told)  # last: where it is, the network is too
+            stored.write(kind, path, about)  # last: where it is, the network is too
         return load(path.with_suffix(".npz")), stored.read(TypeAdapter(kind), path)
 
     def has(self, name: str, key: Any) -> bool:

@@ -42,16 +42,16 @@ def processes() -> Iterator[Executor]:
 
 @pytest.mark.parametrize("spec", LOCAL)
 def test_results_come_in_the_order_of_their_items(spec: str, request: pytest.FixtureRequest) -> None:
-    told: list[int] = []
+    reported: list[int] = []
     opened = nullcontext(request.getfixturevalue("processes")) if "processes" in spec else executors.open(spec)
     with opened as executor:
-        assert executors.gather(executor, square, range(6), advance=told.append) == [0, 1, 4, 9, 16, 25]
+        assert executors.gather(executor, square, range(6), advance=reported.append) == [0, 1, 4, 9, 16, 25]
         assert dict(executors.completed(executor, square, range(6))) == {n: n * n for n in range(6)}
         with pytest.raises(ValueError, match="three"):
             executors.gather(executor, refuse_three, range(6))
         assert executor.submit(square, 7).result() == 49
         assert executors.gather(executor, square, []) == []
-    assert told == [1] * 6
+    assert reported == [1] * 6
 
 
 def scaled(by: torch.Tensor, n: int) -> tuple[torch.Tensor, int]:

@@ -44,11 +44,11 @@ def test_what_was_damaged_is_refused(tmp_path: Path, tagger: Network) -> None:
 def test_a_network_and_what_is_told_of_it_are_kept_together(tmp_path: Path, tagger: Network) -> None:
     store = Store(tmp_path)
     assert not store.has("step", "key")
-    made, told = store.step(str, "step", "key", lambda: (tagger, "told"))
-    assert (identity(made), told) == (identity(tagger), "told")
+    made, about = store.step(str, "step", "key", lambda: (tagger, "about"))
+    assert (identity(made), about) == (identity(tagger), "about")
     assert store.has("step", "key")
-    again, told = store.step(str, "step", "key", lambda: pytest.fail("made again"))
-    assert (identity(again), told) == (identity(tagger), "told")
+    again, about = store.step(str, "step", "key", lambda: pytest.fail("made again"))
+    assert (identity(again), about) == (identity(tagger), "about")
 
 
 def test_a_step_that_was_killed_before_its_end_is_made_again(tmp_path: Path, tagger: Network) -> None:
@@ -57,8 +57,8 @@ def test_a_step_that_was_killed_before_its_end_is_made_again(tmp_path: Path, tag
         weighted(other)[0].weight.mul_(2)
     store.step(str, "step", "key", lambda: (other, "first"))
     next(tmp_path.glob("*.json")).unlink()
-    made, told = store.step(str, "step", "key", lambda: (tagger, "second"))
-    assert (identity(made), told) == (identity(tagger), "second")
+    made, about = store.step(str, "step", "key", lambda: (tagger, "second"))
+    assert (identity(made), about) == (identity(tagger), "second")
 
 
 def test_what_fails_leaves_nothing(tmp_path: Path) -> None:

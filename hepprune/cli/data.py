@@ -53,10 +53,10 @@ def show(
 
     found = list(surveys.surveys(file))
     sections = [asdict(each) | {"proposed": proposals.proposed(each)} for each in found]
-    show_parts(sections, lambda: chain.from_iterable(map(_told, found)), as_json=as_json, console=output())
+    show_parts(sections, lambda: chain.from_iterable(map(_described, found)), as_json=as_json, console=output())
 
 
-def _told(found: "Survey") -> "Iterator[str | Table]":
+def _described(found: "Survey") -> "Iterator[str | Table]":
     import yaml
 
     from hepprune.data import proposals

@@ -71,8 +71,8 @@ def targets(
         table.add_row(target.name, target.part or "-", clock, latency, *counts, target.confidence)
     lines = []
     for target in listed:
-        told = [text for text in (target.source or "no source given", target.note) if text]
-        lines.append(f"[bold]{target.name}[/]: {escape('; '.join(told))}")
+        notes = [text for text in (target.source or "no source given", target.note) if text]
+        lines.append(f"[bold]{target.name}[/]: {escape('; '.join(notes))}")
     show(listed, lambda: (table, *lines), as_json=as_json)
 
 

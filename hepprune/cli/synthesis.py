@@ -33,12 +33,17 @@ def ingest(
 
     found = ingestion.ingest(path, ledger=ledger, clock_ns=clock_ns, design=design)
     refused = (f"not read: {name}: {why}" for name, why in found.refused)
-    show(found, lambda: (*chain.from_iterable(map(_told, found.designs)), *refused), as_json=as_json, console=output())
+    show(
+        found,
+        lambda: (*chain.from_iterable(map(_described, found.designs)), *refused),
+        as_json=as_json,
+        console=output(),
+    )
     if not found.designs:
         raise ReportError(f"no report or log of a failed run was found in '{path}'")
 
 
-def _told(found: "IngestedDesign") -> "Iterator[str | Table]":
+def _described(found: "IngestedDesign") -> "Iterator[str | Table]":
     yield f"\n{found.top} in {found.project} (design {found.key})"
     yield from map(_origin, found.measurements)
     if found.measurements:

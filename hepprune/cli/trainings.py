@@ -117,8 +117,8 @@ def lottery(
             track=screen,
         )
     held = f"within {result.within:.1%} of the dense network down to"
-    told = (f"{kind}: {held} {1 - reached:.1%} of the weights" for kind, reached in result.sparsest.items())
-    show(result, lambda: (_tickets(result), *told, *result.files.values()), as_json=as_json)
+    lines = (f"{kind}: {held} {1 - reached:.1%} of the weights" for kind, reached in result.sparsest.items())
+    show(result, lambda: (_tickets(result), *lines, *result.files.values()), as_json=as_json)
 
 
 def _tickets(result: Any) -> Table:
@@ -211,6 +211,6 @@ def latency(
     for label, size in (("before", result.before), ("after", result.after)):
         sizes = "-".join(str(width) for width in size.layers)
         time = f"{size.timing.median_ns / 1000:,.1f} ± {size.timing.error_ns / 1000:,.1f} us"
-        told = scores.headline(size.scores)
-        lines.append(f"{label}: {sizes}, {size.parameters:,} parameters, {time}, {told}")
+        text = scores.headline(size.scores)
+        lines.append(f"{label}: {sizes}, {size.parameters:,} parameters, {time}, {text}")
     show(result, lambda: (*lines, str(result.path)), as_json=as_json)

@@ -85,7 +85,7 @@ def read_inputs(
         if left == 0:
             break
     if not parts:
-        raise DataError(f"no jet passes the cut '{cut}' of '{sources.told(source)}'" if cut else "there are no jets")
+        raise DataError(f"no jet passes the cut '{cut}' of '{sources.title(source)}'" if cut else "there are no jets")
     part = _joined(parts)
     met = [_narrowed(part.scalars[text]) for text in targets]
     shared: dict[str, Any] = {
@@ -132,7 +132,7 @@ def _parts(
     parts = [_part(chunk, wanted) for chunk in _chunks(file, wanted, max_jets)]
     if not parts:
         return
-    part, spec = _joined(parts), sources.told(file)
+    part, spec = _joined(parts), sources.title(file)
     for name, each in wanted.inputs.items():
         for index, feature in enumerate(each.names):
             _check_finite(part.x[name][..., index], feature, spec, part.rows)
@@ -157,7 +157,7 @@ def _chunks(file: Any, wanted: _Wanted, max_jets: int | None) -> Iterator[Chunk]
     for columns in sources.iterate(file, needed, n_rows=n_rows):
         rows = np.arange(n_read, n_read + len(columns))
         n_read += len(columns)
-        chunk = Chunk(columns=columns, rows=rows, spec=sources.told(file))
+        chunk = Chunk(columns=columns, rows=rows, spec=sources.title(file))
         chunk = chunk if wanted.explode is None else chunk.exploded(wanted.explode)
         chunk = (chunk if wanted.cut is None else chunk.take(_passing(chunk, wanted.cut))).take(slice(left))
         left = None if left is None else left - len(chunk.rows)
@@ -220,5 +220,5 @@ def event_column(source: DataSource) -> str | None:
     first = sources.files(source)[0]
     if EVENT in sources.columns(first):
         return EVENT
-    logger.warning("'%s' has no column '%s': jets are split one by one, by a hash of each", sources.told(first), EVENT)
+    logger.warning("'%s' has no column '%s': jets are split one by one, by a hash of each", sources.title(first), EVENT)
     return None

@@ -49,7 +49,7 @@ def _matched(spec: str) -> list[str]:
     return [f"{each}:{tree}" if tree else each for each in found]
 
 
-def told(source: DataSource) -> str:
+def title(source: DataSource) -> str:
     """Return what a source is called."""
     return source if isinstance(source, str) else ARRAYS
 

@@ -143,8 +143,8 @@ class Budget:
         """Return what is used of each limit, as a fraction (1 is all of it); an unknown figure counts as infinite."""
         return {name: share_of(figure(figures, name), limit) for name, limit in self.limits().items()}
 
-    def untold(self, figures: Estimate | Measurement) -> list[str]:
-        """Return the limits of which the figures say nothing."""
+    def unreported(self, figures: Estimate | Measurement) -> list[str]:
+        """Return the limits of which the figures report nothing."""
         return [name for name in self.limits() if figure(figures, name) is None]
 
     def exceeded(self, figures: Estimate | Measurement) -> dict[str, float]:

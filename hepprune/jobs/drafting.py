@@ -72,7 +72,7 @@ def draft(
     if found is None:
         raise DataError(f"'{data}' holds no tree of jets")
     section = _section(found, network, features, label, ask)
-    told = (
+    comment = (
         f"{found.n_rows:,} rows; look over the features, their order and the names of the classes: hepprune data show"
     )
     name = "".join(c if c.isalnum() else "_" for c in Path((model or data).partition(":")[0]).stem)
@@ -80,7 +80,7 @@ def draft(
         _part({"name": name if name[:1].isalpha() else f"tagger_{name}", "seed": 1}),
         _part({"target": _beside(target, path)}, "the clock, the part and the limits of a trigger: hepprune targets"),
         _part({"strategy": strategy}, "or latency, resource, resource_unrolled"),
-        _part({"data": section | {"file": _beside(section["file"], path)}}, told),
+        _part({"data": section | {"file": _beside(section["file"], path)}}, comment),
         _model(network, None if model is None else _beside(model, path), section),
         _part({"budget": {"lut_of_baseline": _SHARE, "max_accuracy_loss": _LOST}}, _LIMITS),
     ]
@@ -183,8 +183,8 @@ def _model(network: Network | None, file: str | None, section: dict[str, Any]) -
         own = {"architecture": drawn[0]} if drawn else {"hidden": [64, 32, 32]}
         return _part({"model": own}, "trained in float, then in 6 bits: model.bits and model.training say how")
     typed = precision.is_quantised(network)
-    told = "its own types" if typed else "float: quantised to 6 bits and fine-tuned, as model.bits says"
-    return _part({"model": {"file": file}}, f"{', '.join(type(layer).__name__ for layer in network)}; {told}")
+    comment = "its own types" if typed else "float: quantised to 6 bits and fine-tuned, as model.bits says"
+    return _part({"model": {"file": file}}, f"{', '.join(type(layer).__name__ for layer in network)}; {comment}")
 
 
 def _beside(place: str, path: Path) -> str:

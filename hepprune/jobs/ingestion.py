@@ -91,8 +91,8 @@ def ingest(
                 raise ReportError(f"a design was named, but {len(designs)} were found; give the folder of one")
             designs = [replace(designs[0], key=book.design(design).key)]
         for each in designs:
-            told = f"{each.top} in {each.project}"
-            book.record(each.key, *each.measurements, *each.failures, description=told)
+            description = f"{each.top} in {each.project}"
+            book.record(each.key, *each.measurements, *each.failures, description=description)
     return Ingested(tuple(designs), tuple(refused))
 
 

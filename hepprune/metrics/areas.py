@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from hepprune.errors import DataError
 from hepprune.metrics import arguments
 from hepprune.metrics.arguments import Of, argument
-from hepprune.metrics.discriminants import tell
+from hepprune.metrics.discriminants import discriminate
 from hepprune.metrics.names import Parametrised, parametrised
 from hepprune.metrics.registry import metric, of_labels
 from hepprune.metrics.score import Floats, Score, average, shares
@@ -50,7 +50,7 @@ class Auc(Parametrised):
 
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:
         """Return the area."""
-        return tell(raw, truth, self.of, weight).score(binary_auc)
+        return discriminate(raw, truth, self.of, weight).score(binary_auc)
 
 
 def binary_auc(scores: Floats, positive: NDArray[np.bool_], weight: Floats | None = None) -> Score:

@@ -15,7 +15,7 @@ from hepprune.metrics.score import Floats, Score, among, shares
 
 
 @dataclass(frozen=True)
-class Told:
+class Discriminant:
     """A score for each of the jets that are `used` (n_jets,): signal above, background below."""
 
     scores: Floats
@@ -38,7 +38,7 @@ def mu2(latent: Floats) -> Floats:
     return np.asarray((latent**2).sum(axis=1))
 
 
-def tell(raw: Floats, truth: Any, of: Of | None, weight: Floats | None = None) -> Told:
+def discriminate(raw: Floats, truth: Any, of: Of | None, weight: Floats | None = None) -> Discriminant:
     """Return the score of each jet and whether it is signal.
 
     `truth` holds classes (n_jets,); labels (n_jets, n_labels); or, for values, targets and whether a jet is signal.
@@ -62,7 +62,7 @@ def tell(raw: Floats, truth: Any, of: Of | None, weight: Floats | None = None) -
         column = _column(of, values.shape[1], "labels")
         scores, signal = values[:, column], targets[:, column] > 0.5
     own = None if weight is None else shares(weight, len(used))[used]
-    found = Told(scores[used], signal[used], own, used)
+    found = Discriminant(scores[used], signal[used], own, used)
     heavy = found.signal if own is None else found.signal[own > 0]
     if not 0 < np.count_nonzero(heavy) < len(heavy):
         raise DataError(

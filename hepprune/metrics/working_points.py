@@ -9,7 +9,7 @@ import numpy as np
 from hepprune.errors import DataError
 from hepprune.metrics import arguments
 from hepprune.metrics.arguments import Of, argument
-from hepprune.metrics.discriminants import tell
+from hepprune.metrics.discriminants import discriminate
 from hepprune.metrics.names import Parametrised, parametrised
 from hepprune.metrics.score import Floats, Score, shares, transformed
 from hepprune.metrics.thresholds import Booleans, check, effective, others_where
@@ -97,7 +97,7 @@ class Rejection(Parametrised):
 
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:
         """Return 1 / the fraction of background that passes."""
-        return tell(raw, truth, self.of, weight).score(lambda *jets: rejection(self.efficiency, *jets))
+        return discriminate(raw, truth, self.of, weight).score(lambda *jets: rejection(self.efficiency, *jets))
 
 
 @parametrised("efficiency_at_background(1 %)", "classes", "labels", "values")
@@ -110,7 +110,9 @@ class EfficiencyAtBackground(Parametrised):
 
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:
         """Return the fraction of signal that passes."""
-        return tell(raw, truth, self.of, weight).score(lambda *jets: efficiency_at_background(self.background, *jets))
+        return discriminate(raw, truth, self.of, weight).score(
+            lambda *jets: efficiency_at_background(self.background, *jets)
+        )
 
 
 @parametrised("efficiency_at_rate(5 kHz, n_bunches=2760)", "classes", "labels", "values")
@@ -124,5 +126,5 @@ class EfficiencyAtRate(Parametrised):
 
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:
         """Return the fraction of signal that passes."""
-        told = tell(raw, truth, self.of, weight)
-        return told.score(lambda *jets: efficiency_at_rate(self.rate_khz, *jets, n_bunches=self.n_bunches))
+        discriminant = discriminate(raw, truth, self.of, weight)
+        return discriminant.score(lambda *jets: efficiency_at_rate(self.rate_khz, *jets, n_bunches=self.n_bunches))

@@ -56,9 +56,9 @@ def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> I
     network = built.network
     fed = list(zip(network.inputs, scalers.values(), strict=True))
     ends = network.raw_outputs if built.design else network.outputs  # firmware in Verilog has no head
-    told = list(zip(ends, context.recipe.outputs.values(), strict=True))
+    results = list(zip(ends, context.recipe.outputs.values(), strict=True))
     values = [_value_names(scaler.feature_names, layer.n_features) for layer, scaler in fed]
-    named = [output.values for _, output in told]
+    named = [output.values for _, output in results]
     inputs, outputs = (list(itertools.chain(*names)) for names in (values, named))
     arriving, leaving = _layout(context, built, inputs=inputs, outputs=outputs)
     return Interface(
@@ -71,7 +71,7 @@ def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> I
         ),
         outputs=tuple(
             OutputPort(name=name, shape=network.shapes[name], meaning=_meaning(network[name], output.task), words=words)
-            for (name, output), words in zip(told, _shared(leaving, named), strict=True)
+            for (name, output), words in zip(results, _shared(leaving, named), strict=True)
         ),
     )
 

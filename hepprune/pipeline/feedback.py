@@ -136,7 +136,7 @@ def complete(budget: Budget, measured: Measurement) -> Measurement:
     Raises:
         ReportError: it leaves one out, so that no design could be seen to meet the budget.
     """
-    if lacking := budget.untold(measured):
+    if lacking := budget.unreported(measured):
         raise ReportError(
             f"{measured.tool} at stage {measured.stage} tells no {' and no '.join(lacking)}, which the budget limits; "
             "take that limit out, or measure with a tool that tells it"

@@ -1,4 +1,4 @@
-"""The main job, told in one column."""
+"""The main job, in one column."""
 
 from concurrent.futures import Executor
 from contextlib import nullcontext

@@ -165,8 +165,8 @@ def untrained(recipe: Recipe, model: Network | None) -> Network:
     if (shapes, n_out) != wanted:
         what = "classes" if isinstance(recipe.meaning, Classes) else "values"
         raise RecipeError(
-            f"'{file}' takes {_told(shapes)} features and gives {_told(n_out)} {what}, "
-            f"the recipe names {_told(wanted[0])} and {_told(wanted[1])}"
+            f"'{file}' takes {_text(shapes)} features and gives {_text(n_out)} {what}, "
+            f"the recipe names {_text(wanted[0])} and {_text(wanted[1])}"
         )
     fed = [layer.name for layer in tagger.inputs]
     for kind, own, named in (("inputs", fed, list(inputs)), ("outputs", list(tagger.outputs), list(outputs))):
@@ -226,7 +226,7 @@ def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -
     return training.fit(quantised, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)[0]
 
 
-def _told(sizes: Sequence[Any]) -> str:
+def _text(sizes: Sequence[Any]) -> str:
     """Return "16", or "(16, 4) and 3"."""
     return " and ".join(str(s[0]) if isinstance(s, tuple) and len(s) == 1 else str(s) for s in sizes)
 

@@ -122,9 +122,9 @@ def _check_signal(tasks: Mapping[str, Head], data: Data) -> None:
 
 def _check_learns_no_signal(found: Mapping[str, Output], data: Data) -> None:
     """Refuse an output that is to tell what makes a jet signal, of which there is none to train on."""
-    told = set() if data.signal is None or data.learns_signal else set(grammar.mentioned(data.signal))
+    withheld = set() if data.signal is None or data.learns_signal else set(grammar.mentioned(data.signal))
     for name, output in found.items():
-        if known := told & set(data.labels if output.reads_label else output.columns):
+        if known := withheld & set(data.labels if output.reads_label else output.columns):
             raise ValueError(
                 f"data.signal: '{min(known)}' tells which jets are signal, of which nothing is learned, and the output "
                 f"'{name}' is to learn it; take out the output or the signal"

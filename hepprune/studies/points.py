@@ -39,7 +39,7 @@ class Point:
     def figures(self) -> Estimate | Measurement:
         """What was measured at the stage of the estimate, where that tells all that is limited; else the estimate."""
         measured = self.measurement
-        if measured is None or measured.stage != self.estimate.stage or self.budget.untold(measured):
+        if measured is None or measured.stage != self.estimate.stage or self.budget.unreported(measured):
             return self.estimate
         return measured
 
@@ -156,10 +156,10 @@ class Study(Sequence[Point]):
         rows = [point.row() for point in self.front[:_SHOWN]]
         head = "".join(f"<th>{escape(name)}</th>" for name in names)
         body = "".join(
-            "<tr>" + "".join(f"<td>{escape(_told(row.get(name)))}</td>" for name in names) + "</tr>" for row in rows
+            "<tr>" + "".join(f"<td>{escape(_text(row.get(name)))}</td>" for name in names) + "</tr>" for row in rows
         )
-        told = f"{len(self):,} points on {self.target}, {len(self.fitting):,} fit, {len(self.front):,} on the front"
-        return f"<table><caption>{escape(told)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        caption = f"{len(self):,} points on {self.target}, {len(self.fitting):,} fit, {len(self.front):,} on the front"
+        return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def columns(study: Study) -> list[str]:
@@ -175,7 +175,7 @@ def _column(values: list[Any]) -> NDArray[Any]:
     return np.array([math.nan if value is None else float(value) for value in values])
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"
     return "" if value is None else str(value)

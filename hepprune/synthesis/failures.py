@@ -1,4 +1,4 @@
-"""Why a run of a tool failed, told from its log, and what helps."""
+"""Why a run of a tool failed, read from its log, and what helps."""
 
 import re
 from dataclasses import dataclass
@@ -141,7 +141,7 @@ def classify(log: str, *, exit_code: int | None = None) -> Failure | None:
     lines = [line[:_MAX_LINE] for line in log[-_MAX_LOG:].split("\n")[-_MAX_LINES:]]
     before = log.count("\n") + 1 - len(lines)
     log = "\n".join((log[:_HEAD], *lines))
-    events = [(number, line.strip(), _told(line)) for number, line in enumerate(lines, before + 1) if line.strip()]
+    events = [(number, line.strip(), _event(line)) for number, line in enumerate(lines, before + 1) if line.strip()]
     clocks = [event for event in events if event[2] == "timing_not_met"]
     left = [event for event in events[_excused(events) :] if event[2] in FAILURES.keys() - {"timing_not_met"}]
     causes = [event for event in left if event[2] != "unknown"]
@@ -153,7 +153,7 @@ def classify(log: str, *, exit_code: int | None = None) -> Failure | None:
     return None
 
 
-def _told(line: str) -> str:
+def _event(line: str) -> str:
     """Return the kind of failure that a line tells of, or which step of a run; nothing where it tells neither."""
     if _DONE.search(line):
         return "done"
@@ -177,14 +177,14 @@ def _excused(events: list[tuple[int, str, str]]) -> int:
     before a command that the script went on to.
     """
     excused, broken, command = 0, False, ""
-    for place, (_, _, told) in enumerate(events, 1):
-        if told == "done" or (told == "finished" and not broken):
+    for place, (_, _, event) in enumerate(events, 1):
+        if event == "done" or (event == "finished" and not broken):
             excused, broken = place, False
-        elif told.startswith("running "):
-            command = told
+        elif event.startswith("running "):
+            command = event
             excused = excused if broken else place
-        elif told in FAILURES and told != "timing_not_met":
-            broken |= told != "unknown" or command.endswith("_design")
+        elif event in FAILURES and event != "timing_not_met":
+            broken |= event != "unknown" or command.endswith("_design")
     return excused
 
 

@@ -154,7 +154,7 @@ def run(
 
 def _watch(process: "subprocess.Popen[bytes]", job: Job, start: int) -> tuple[str, str] | None:
     """Wait for the program's end, tell what its log says it begins, and return the limit that it ran over."""
-    deadline, told = time.monotonic() + job.time_limit_s, ""
+    deadline, last = time.monotonic() + job.time_limit_s, ""
     while True:
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.0, min(_POLL_S, deadline - time.monotonic())))
@@ -165,8 +165,8 @@ def _watch(process: "subprocess.Popen[bytes]", job: Job, start: int) -> tuple[st
             return "over_time", f"ran over its {job.time_limit_s:g} s"
         if job.memory_limit_bytes is not None and _memory_bytes(process.pid) > job.memory_limit_bytes:
             return "out_of_memory", f"took more than its {job.memory_limit_bytes / 1e9:g} GB"
-        if (phase := _last_phase(_tail(job.log, start))) and phase != told:
-            told = phase
+        if (phase := _last_phase(_tail(job.log, start))) and phase != last:
+            last = phase
             job.progress(phase)
 
 

@@ -71,9 +71,9 @@ def family(part: str) -> str:
     known = devices.family(part)
     name = _FAMILIES.get(known or "")
     if name is None:
-        told = f", of family {known}," if known else ""
+        named = f", of family {known}," if known else ""
         raise ReportError(
-            f"Yosys has no family for part '{part}'{told} and knows only 7-series, UltraScale and UltraScale+ parts"
+            f"Yosys has no family for part '{part}'{named} and knows only 7-series, UltraScale and UltraScale+ parts"
         )
     return name
 

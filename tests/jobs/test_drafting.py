@@ -120,9 +120,9 @@ def test_a_model_of_constituents_reads_lists(tmp_path: Path) -> None:
 
 def test_the_command_writes_a_recipe_or_says_what_is_open(jets: str, tmp_path: Path) -> None:
     out = tmp_path / "recipe.yaml"
-    told = CliRunner().invoke(app, ["init", "-", jets, "--yes", "-o", str(out)])
-    assert told.exit_code == 0, told.output
-    assert f"then: hepprune run {out}" in told.output
+    outcome = CliRunner().invoke(app, ["init", "-", jets, "--yes", "-o", str(out)])
+    assert outcome.exit_code == 0, outcome.output
+    assert f"then: hepprune run {out}" in outcome.output
     assert recipes.load(out).target == "generic_vu13p"
     alone = CliRunner().invoke(app, ["init", jets, "--yes", "-o", str(tmp_path / "alone.yaml")])
     assert alone.exit_code == 0, alone.output

@@ -66,16 +66,16 @@ def hepprune(*arguments: str | Path) -> Result:
 def test_the_log_is_followed_while_the_program_runs(bench: Path) -> None:
     phases = ["***** C/RTL SYNTHESIS *****", "INFO: [HLS 200-10] Analyzing design file", "INFO: [HLS 200-10] -- Done"]
     install(bench, "".join(f"echo '{phase}'; sleep 0.5\n" for phase in phases) + WRITES)
-    told: dict[str, list[str]] = {}
+    reported: dict[str, list[str]] = {}
 
     @contextmanager
     def track(name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
         del total
-        yield lambda _=1, note="": told.setdefault(name, []).append(note)
+        yield lambda _=1, note="": reported.setdefault(name, []).append(note)
 
     runs = farm.synthesise([bench / "one"], track=track)
     assert [run.measurement and run.measurement.resources.lut for run in runs] == [1000]
-    assert told == {"vitis: one": ["C/RTL SYNTHESIS", "Analyzing design file", "Done"]}
+    assert reported == {"vitis: one": ["C/RTL SYNTHESIS", "Analyzing design file", "Done"]}
 
 
 @pytest.mark.slow

@@ -50,9 +50,9 @@ def test_heads_and_layers_are_really_gone(granularity: str, method: str, tmp_pat
     rng = np.random.default_rng(1)
     np.savez(data, x=rng.normal(size=(60, *network.input.features_shape)), y=rng.integers(0, 3, 60))
     options = ["--granularity", granularity, "--method", method, "--sparsity", "0.5", "--data", str(data)]
-    told = CliRunner().invoke(app, ["prune", str(model), "-o", str(tmp_path / "out.npz"), "--json", *options])
-    assert told.exit_code == 0, told.output
-    removed = json.loads(told.stdout)["removed"]
+    outcome = CliRunner().invoke(app, ["prune", str(model), "-o", str(tmp_path / "out.npz"), "--json", *options])
+    assert outcome.exit_code == 0, outcome.output
+    removed = json.loads(outcome.stdout)["removed"]
     if granularity == "head":
         assert removed == {"query": 4, "key": 4, "value": 4}
     else:
@@ -79,9 +79,9 @@ def test_mistakes_are_refused(files: tuple[Path, Path]) -> None:
 def test_the_command(files: tuple[Path, Path]) -> None:
     model, out = files[0], files[0].parent / "out.npz"
     arguments = ["prune", str(model), "-o", str(out), "--granularity", "2:4"]
-    told = CliRunner().invoke(app, [*arguments, "--json"])
-    assert told.exit_code == 0, told.output
-    assert json.loads(told.stdout)["sparsity"] == pytest.approx(plan.sparsity(load(out)))
+    outcome = CliRunner().invoke(app, [*arguments, "--json"])
+    assert outcome.exit_code == 0, outcome.output
+    assert json.loads(outcome.stdout)["sparsity"] == pytest.approx(plan.sparsity(load(out)))
     assert "of the weights are zero" in CliRunner().invoke(app, arguments).output
     refused = CliRunner().invoke(app, [*arguments[:4], "--sparsity", "1.5"])
     assert refused.exit_code == 1
@@ -106,9 +106,9 @@ def test_rounds_are_those_of_iterative_pruning(files: tuple[Path, Path], tagger:
 def test_the_command_tells_the_rounds(files: tuple[Path, Path]) -> None:
     model, data = files
     arguments = ["prune", str(model), "-o", str(model.parent / "out.npz"), "--data", str(data)]
-    told = CliRunner().invoke(app, [*arguments, "--schedule", "0.3,0.5", "--epochs", "1", "--json"])
-    assert told.exit_code == 0, told.output
-    assert [entry["target"] for entry in json.loads(told.stdout)["history"]] == [0, 0.3, 0.5]
+    outcome = CliRunner().invoke(app, [*arguments, "--schedule", "0.3,0.5", "--epochs", "1", "--json"])
+    assert outcome.exit_code == 0, outcome.output
+    assert [entry["target"] for entry in json.loads(outcome.stdout)["history"]] == [0, 0.3, 0.5]
     refused = CliRunner().invoke(app, [*arguments, "--schedule", "cubic", "--sparsity", "0.5"])
     assert refused.exit_code == 1
     assert "unknown schedule 'cubic'; choose one of" in refused.output

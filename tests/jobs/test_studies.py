@@ -27,8 +27,8 @@ def files(tmp_path: Path, tagger: Network, jets: tuple[Sample, Sample]) -> tuple
 def test_methods_are_compared_on_a_model(files: tuple[Path, Path]) -> None:
     (model, data), out = files, files[0].parent / "out"
     options = ["--data", str(data), "--seeds", "2", "--epochs", "1", "--sparsities", "0.5", "-o", str(out)]
-    told = CliRunner().invoke(app, ["compare", str(model), *options, "--methods", "magnitude,random"])
-    assert told.exit_code == 0, told.output
+    outcome = CliRunner().invoke(app, ["compare", str(model), *options, "--methods", "magnitude,random"])
+    assert outcome.exit_code == 0, outcome.output
     found = json.loads((out / "comparison.json").read_text())
     assert [(point["method"], point["sparsity"]) for point in found["points"]] == [
         ("unpruned", 0),
@@ -53,8 +53,8 @@ def test_dynamic_networks_are_trained_on_a_recipes_jets(tmp_path: Path, kind: st
     content["model"]["hidden"] = [12, 8]
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
     options = ["--kind", kind, "--seeds", "1", "--epochs", "1", "-o", str(tmp_path), "--json"]
-    told = CliRunner().invoke(app, ["dynamic", str(tmp_path / "recipe.yaml"), *options])
-    assert told.exit_code == 0, told.output
+    outcome = CliRunner().invoke(app, ["dynamic", str(tmp_path / "recipe.yaml"), *options])
+    assert outcome.exit_code == 0, outcome.output
     found = json.loads((tmp_path / f"dynamic_{kind}.json").read_text())
     for point in found["points"]:
         assert point["mean"] <= point["largest"] <= point["worst_case"]
@@ -74,9 +74,9 @@ def test_a_network_is_made_to_run_faster_here(files: tuple[Path, Path]) -> None:
     data, folder = files[1], files[0].parent
     wide = save(multilayer_perceptron(8, (512, 512), 5, seed=1), folder / "wide.npz")
     options = ["--data", str(data), "--batch", "64", "--epochs", "1", "--stages", "1", "--fraction", "0.6"]
-    told = CliRunner().invoke(app, ["latency", str(wide), "-o", str(folder / "fast.npz"), *options, "--json"])
-    assert told.exit_code == 0, told.output
-    found = json.loads(told.stdout)
+    outcome = CliRunner().invoke(app, ["latency", str(wide), "-o", str(folder / "fast.npz"), *options, "--json"])
+    assert outcome.exit_code == 0, outcome.output
+    found = json.loads(outcome.stdout)
     assert found["after"]["timing"]["median_ns"] <= found["limit_ns"]
     assert [*load(folder / "fast.npz").sizes.values()] == found["after"]["layers"]
     assert found["after"]["parameters"] < found["before"]["parameters"]
@@ -86,7 +86,7 @@ def test_a_gpu_that_is_not_there_is_a_missing_tool(files: tuple[Path, Path], mon
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     model, data = files
     options = ["--data", str(data), "-o", str(model.parent / "out.npz"), "--on", "torch:cuda"]
-    told = CliRunner().invoke(app, ["latency", str(model), *options])
-    assert told.exit_code == 3
-    assert "'torch:cpu' runs everywhere" in told.output
+    outcome = CliRunner().invoke(app, ["latency", str(model), *options])
+    assert outcome.exit_code == 3
+    assert "'torch:cpu' runs everywhere" in outcome.output
     assert not (model.parent / "out.npz").exists()

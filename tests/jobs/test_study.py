@@ -167,19 +167,19 @@ def test_the_command_says_what_is_wrong_in_one_sentence(tagger: Network, tmp_pat
         (["--io-type", "io_serial"], "unknown io_type 'io_serial'"),
         (["--stage", "place"], "unknown stage"),
     ):
-        told = CliRunner().invoke(app, ["study", model, "-t", TARGET, *options])
-        assert (told.exit_code, said in " ".join(told.output.split())) == (1, True), told.output
+        outcome = CliRunner().invoke(app, ["study", model, "-t", TARGET, *options])
+        assert (outcome.exit_code, said in " ".join(outcome.output.split())) == (1, True), outcome.output
 
 
 def test_several_models_and_their_table_on_the_screen(tagger: Network, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     models = [str(save(tagger, tmp_path / name)) for name in ("a.npz", "b/a.npz")]
-    told = CliRunner().invoke(app, ["study", *models, "-t", TARGET, "--clock", "2.5,5", "--strategy", "latency"])
-    assert told.exit_code == 0, told.output
-    assert "4 points, 4 fit" in told.output
-    assert "a_1" in told.output
-    assert "a_2" in told.output
-    assert "warning" not in told.output
+    outcome = CliRunner().invoke(app, ["study", *models, "-t", TARGET, "--clock", "2.5,5", "--strategy", "latency"])
+    assert outcome.exit_code == 0, outcome.output
+    assert "4 points, 4 fit" in outcome.output
+    assert "a_1" in outcome.output
+    assert "a_2" in outcome.output
+    assert "warning" not in outcome.output
     untyped = multilayer_perceptron(8, (4,), 5, seed=0)
-    told = CliRunner().invoke(app, ["study", str(save(untyped, tmp_path / "u.npz")), "-t", TARGET])
-    assert "warning: no fixed-point type is known for" in " ".join(told.output.split())
+    outcome = CliRunner().invoke(app, ["study", str(save(untyped, tmp_path / "u.npz")), "-t", TARGET])
+    assert "warning: no fixed-point type is known for" in " ".join(outcome.output.split())

@@ -104,7 +104,7 @@ def test_turns_end_with_the_figure_that_binds(context: Context, start: feedback.
 def test_what_a_trim_would_lose_is_trained_long_again(
     context: Context, start: feedback.Start, seen: float, steps: str
 ) -> None:
-    def told(network: Network) -> Built:
+    def reported(network: Network) -> Built:
         """A tool that reports more than the adder graph has."""
         solved = firmware.solved_as_measured(context, network)
         assert solved.measurement is not None
@@ -116,7 +116,7 @@ def test_what_a_trim_would_lose_is_trained_long_again(
     long = context.recipe.search.model_copy(update={"settle_epochs": 15})
     free = replace(context, recipe=context.recipe.model_copy(update={"budget": limits, "search": long}))
     first = list[float]()
-    turns = feedback.until_measured(free, start, stage="da4ml", measure=told, pairs=list)
+    turns = feedback.until_measured(free, start, stage="da4ml", measure=reported, pairs=list)
     assert [turn.met for turn in turns] == [False, True]
     again = turns[1].stages
     # A trim takes moves; what settles chooses its digits while it trains, and may be trimmed at its end.
@@ -144,7 +144,7 @@ def test_the_first_search_aims_below_the_limit_where_that_can_be_reached(
 
 
 def test_uniform_pruning_is_held_to_what_the_design_measures(context: Context, start: feedback.Start) -> None:
-    def told(network: Network, more: float = 1.4) -> Built:
+    def reported(network: Network, more: float = 1.4) -> Built:
         """A tool that reports more than the adder graph has, as Yosys does of a network with many registers."""
         solved = firmware.solved_as_measured(context, network)
         assert solved.measurement is not None
@@ -154,12 +154,12 @@ def test_uniform_pruning_is_held_to_what_the_design_measures(context: Context, s
     seen = list[float]()
 
     def measured(network: Network) -> Built:
-        built = told(network)
+        built = reported(network)
         assert built.measurement is not None
         seen.append(built.measurement.resources.lut or 0.0)
         return built
 
-    searched = told(start.tagger, 0.5)  # a design that takes half of what its adder graph would
+    searched = reported(start.tagger, 0.5)  # a design that takes half of what its adder graph would
     wanted = searched.measurement.resources.lut if searched.measurement else None
     assert wanted
     found = outcome.pruned_uniformly(context, start.tagger, start.jets, searched, measure=measured)

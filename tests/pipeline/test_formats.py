@@ -40,8 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(1)
     counts = rng.integers(2, 5, N_JETS)
     pt, eta = (ak.unflatten(rng.normal(size=counts.sum()).astype(np.float32), counts) for _ in range(2))
-    told = ak.to_numpy(ak.sum(np.maximum(pt + eta, 0), axis=1))
-    label = np.digitize(told, np.quantile(told, [1 / 3, 2 / 3])).astype(np.int32)
+    score = ak.to_numpy(ak.sum(np.maximum(pt + eta, 0), axis=1))
+    label = np.digitize(score, np.quantile(score, [1 / 3, 2 / 3])).astype(np.int32)
     columns: dict[str, Any] = {"pt": pt, "eta": eta, "label": label, "event": np.arange(N_JETS)}
     with uproot.recreate(folder / "jets.root") as file:
         file.mktree("Jets", {name: ak.type(values).content for name, values in columns.items()}).extend(columns)

@@ -188,9 +188,9 @@ def test_signal_judges_and_is_never_learned_from(folder: Path) -> None:
         float((targets[signal == 0] ** 2).mean(axis=1).sum() / len(signal))
     )
     name = "efficiency_at_rate(100 kHz)"
-    told = metrics.find("efficiency_at_rate(100 kHz, mse, n_bunches=100)", judging="values")
-    assert jets.test.scores((raw,), [name])[name].stated == told(raw.numpy(), (targets, signal)).stated
-    assert wanted.meaning.metric(name) == told
+    metric = metrics.find("efficiency_at_rate(100 kHz, mse, n_bunches=100)", judging="values")
+    assert jets.test.scores((raw,), [name])[name].stated == metric(raw.numpy(), (targets, signal)).stated
+    assert wanted.meaning.metric(name) == metric
 
 
 def test_signal_judges_the_numbers_among_several_outputs_and_none_learns_from_it(folder: Path) -> None:
@@ -203,8 +203,8 @@ def test_signal_judges_the_numbers_among_several_outputs_and_none_learns_from_it
     assert (learned.sum(), signal.mean()) == (0, pytest.approx(0.317, abs=0.05))
     raw = torch.zeros(len(labels), 3), torch.as_tensor(momenta + 0.5 * signal[:, None])
     found = jets.test.scores(raw, ["momentum.auc", "kind.accuracy", "momentum.mean_absolute_error"])
-    told = metrics.find("auc", judging="values")(raw[1].double().numpy(), (momenta, signal))
-    assert found["momentum.auc"].value == pytest.approx(told.value)
+    metric = metrics.find("auc", judging="values")(raw[1].double().numpy(), (momenta, signal))
+    assert found["momentum.auc"].value == pytest.approx(metric.value)
     assert found["momentum.mean_absolute_error"].value == pytest.approx(0.5 * signal.mean())
     assert float(jets.test.loss(raw)) == pytest.approx(np.log(3) * (signal == 0).mean(), rel=1e-5)
     said = torch.zeros(len(jets.train), 3), torch.zeros(len(jets.train), 1)

@@ -60,10 +60,10 @@ def test_what_is_judged_comes_back(tmp_path: Path) -> None:
 
 
 def test_what_plots_are_of_is_told_by_the_names_of_classes_and_values() -> None:
-    told = gallery.told([replace(OUTPUTS["classes"], names=("g", "$q", "t")), OUTPUTS["labels"]])
-    assert told["_flavour"] == "flavour"
-    assert [told[f"_flavour_{index}"] for index in range(3)] == ["flavour, g", "flavour, $q", "flavour, t"]
-    assert (told[""], told["_0"], told["_1"]) == ("", "is_up", "is_out")
+    captions = gallery.captions([replace(OUTPUTS["classes"], names=("g", "$q", "t")), OUTPUTS["labels"]])
+    assert captions["_flavour"] == "flavour"
+    assert [captions[f"_flavour_{index}"] for index in range(3)] == ["flavour, g", "flavour, $q", "flavour, t"]
+    assert (captions[""], captions["_0"], captions["_1"]) == ("", "is_up", "is_out")
 
 
 def test_no_output_writes_plots_outside_their_folder(tmp_path: Path) -> None:

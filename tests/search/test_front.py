@@ -72,10 +72,12 @@ def test_an_interrupted_descent_goes_on_and_ends_the_same(
     for last in place.glob("rung_2-*"):
         last.unlink()
     epochs: list[int] = []
-    told: list[Rung] = []
-    again = front.descend(tagger, problem(jets), rungs(tagger), state=place, trained=epochs.append, advance=told.append)
+    reported: list[Rung] = []
+    again = front.descend(
+        tagger, problem(jets), rungs(tagger), state=place, trained=epochs.append, advance=reported.append
+    )
     assert epochs == [4, 1, 1, 1, 1]
-    assert told == [each.rung for each in kept]
+    assert reported == [each.rung for each in kept]
     assert [identity(each.network) for each in again] == [identity(each.network) for each in kept]
 
 

@@ -215,10 +215,10 @@ def test_an_interrupted_search_ends_as_if_it_had_not_been(
     search = problem(jets, luts(tagger, 1 / 3))
     with pytest.raises(KeyboardInterrupt):
         greedy.search(tagger, search, state=tmp_path, advance=interrupt)
-    told: list[Stage] = []
-    resumed = greedy.search(tagger, search, state=tmp_path, advance=told.append)
+    reported: list[Stage] = []
+    resumed = greedy.search(tagger, search, state=tmp_path, advance=reported.append)
     assert identity(resumed.network) == identity(third.network)
-    assert [stage.index for stage in told] == [stage.index for stage in third.stages]
+    assert [stage.index for stage in reported] == [stage.index for stage in third.stages]
     finished = greedy.search(tagger, search, state=tmp_path)
     assert identity(finished.network) == identity(third.network)
     assert finished.stages == resumed.stages

@@ -41,11 +41,11 @@ def test_the_cost_is_matched_though_the_price_is_wrong(
 
     goal = 0.4 * cost(tagger)
     problem = problem_of(jets, Budget(resources=Resources(lut=1)), "weight", QUICK)
-    told: list[int] = []
-    found = uniform.match(tagger, problem, cost=cost, goal=goal, advance=told.append)
+    reported: list[int] = []
+    found = uniform.match(tagger, problem, cost=cost, goal=goal, advance=reported.append)
     assert -uniform.BELOW <= cost(found.network) / goal - 1 <= uniform.ABOVE
     assert all(step.kind == "global magnitude" for stage in found.stages for step in stage.steps)
-    assert len(told) >= len(found.stages)
+    assert len(reported) >= len(found.stages)
 
 
 def test_it_is_plain_pruning_of_weights(tagger: Network, jets: tuple[Sample, Sample]) -> None:
@@ -111,8 +111,8 @@ def test_a_network_without_adders_costs_nothing(tagger: Network, jets: tuple[Sam
     def price(of: Network) -> Estimate:
         return replace(toy_price(of), resources=Resources(lut=0.0))
 
-    told: list[int] = []
+    reported: list[int] = []
     problem = replace(problem_of(few, Budget(), "weight", settings), price=price)
-    uniform.match(tagger, problem, cost=lambda _: 0.0, goal=goal, advance=told.append)
+    uniform.match(tagger, problem, cost=lambda _: 0.0, goal=goal, advance=reported.append)
     stages = problem.settings.stages * 3
-    assert len(told) == (stages if goal == 0 else 5 * stages)  # it is met at once, or never
+    assert len(reported) == (stages if goal == 0 else 5 * stages)  # it is met at once, or never

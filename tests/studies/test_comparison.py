@@ -86,11 +86,11 @@ def test_a_contest_that_was_interrupted_goes_on(
 
 @pytest.mark.slow
 def test_workers_compare_the_same(tagger: Network, contest: Contest, entries: list[Entry]) -> None:
-    told: list[int] = []
+    reported: list[int] = []
     with executors.open("processes:2") as pool:
-        shared = comparison.run(lambda _: tagger, contest, seeds=(1, 2), executor=pool, advance=told.append)
+        shared = comparison.run(lambda _: tagger, contest, seeds=(1, 2), executor=pool, advance=reported.append)
     assert shared == entries
-    assert sum(told) == 2 * len(contest.methods) * len(contest.sparsities)
+    assert sum(reported) == 2 * len(contest.methods) * len(contest.sparsities)
 
 
 def test_gaps_are_between_equal_seeds() -> None:

@@ -71,11 +71,11 @@ def test_a_game_goes_on_from_where_it_was_interrupted(
 
 @pytest.mark.slow
 def test_workers_draw_the_same(game: Game, trials: list[lottery.Trial], tmp_path: Path) -> None:
-    told: list[int] = []
+    reported: list[int] = []
     with executors.open("processes:2") as pool:
-        shared = lottery.play(draw, game, seeds=(1, 2), state=tmp_path, executor=pool, advance=told.append)
+        shared = lottery.play(draw, game, seeds=(1, 2), state=tmp_path, executor=pool, advance=reported.append)
     assert shared == trials
-    assert sum(told) == lottery.n_trainings(game, 2)
+    assert sum(reported) == lottery.n_trainings(game, 2)
     assert list(tmp_path.iterdir())
 
 

@@ -163,7 +163,7 @@ def test_a_tool_over_its_memory_is_ended(tmp_path: Path) -> None:
 def test_the_log_tells_what_is_going_on_while_it_goes_on(tmp_path: Path) -> None:
     lines = ["***** C/RTL SYNTHESIS *****", "INFO: [HLS 200-10] Analyzing design file", "Start RTL Elaboration "]
     script = "".join(f"echo '{line}'; sleep 0.5; " for line in [*lines, "2.1. Executing PROC pass (x)."])
-    told: list[str] = []
-    watched = replace(job(tmp_path), progress=told.append)
+    reported: list[str] = []
+    watched = replace(job(tmp_path), progress=reported.append)
     run(("sh", "-c", f"{script} touch report"), watched, cwd=tmp_path, writes=tmp_path / "report")
-    assert told == ["C/RTL SYNTHESIS", "Analyzing design file", "RTL Elaboration", "PROC pass"]
+    assert reported == ["C/RTL SYNTHESIS", "Analyzing design file", "RTL Elaboration", "PROC pass"]

@@ -206,7 +206,7 @@ def writer(path: Path, name: str, first: int, last: int) -> "subprocess.Popen[by
     return subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)  # nothing read ahead
 
 
-def told(process: "subprocess.Popen[bytes]") -> list[int]:
+def reported(process: "subprocess.Popen[bytes]") -> list[int]:
     """Return the numbers a writer told to the end; a kill may cut the last one short."""
     said = process.communicate(timeout=120)[0].decode()
     return [int(line) for line in said.splitlines(keepends=True) if line.endswith("\n")]
@@ -216,7 +216,7 @@ def told(process: "subprocess.Popen[bytes]") -> list[int]:
 def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     path, n = tmp_path / "l.sqlite", 300
     writers = [writer(path, name, 0, n) for name in ("one", "two", "three")]  # the file itself is a race too
-    assert [told(process) for process in writers] == [list(range(n))] * 3
+    assert [reported(process) for process in writers] == [list(range(n))] * 3
     assert [process.returncode for process in writers] == [0] * 3
     with Ledger(path) as ledger:
         pairs = ledger.pairs("yosys")

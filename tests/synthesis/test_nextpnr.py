@@ -32,7 +32,7 @@ def test_a_design_is_placed_routed_and_timed(tmp_path: Path) -> None:
     source = tmp_path / "my verilog" / "add.v"
     source.parent.mkdir()
     source.write_text(VERILOG)
-    told: list[str] = []
+    reported: list[str] = []
     folder = tmp_path / "run"
     job = synthesis.Job(
         folder=folder,
@@ -42,7 +42,7 @@ def test_a_design_is_placed_routed_and_timed(tmp_path: Path) -> None:
         clock_ns=5.0,
         latency_cycles=3,
         interval_cycles=1,
-        progress=told.append,
+        progress=reported.append,
     )
     tool = synthesis.choose("nextpnr")
     found = tool.run(job)
@@ -55,7 +55,7 @@ def test_a_design_is_placed_routed_and_timed(tmp_path: Path) -> None:
     assert (found.clock_ns, found.latency_cycles, found.interval_cycles) == (5.0, 3, 1)
     assert 100 < (found.frequency_mhz or 0) < 600
     assert found.clock == ("met" if (found.critical_path_ns or 0) <= 5 else "missed")
-    assert any("pass" in phase for phase in told)
+    assert any("pass" in phase for phase in reported)
     assert sorted(path.name for path in folder.iterdir()) == ["nextpnr.json", "synthesis.log", "synthesis.ys"]
     assert tool.run(job) == found  # one seed, one result
 

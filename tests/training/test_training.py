@@ -134,9 +134,9 @@ def test_a_teacher_draws_its_pupil_nearer(tagger: Network, jets: Jets) -> None:
 
 
 def test_progress_is_told_once_an_epoch(tagger: Network, jets: Jets) -> None:
-    told: list[int] = []
-    training.fit(tagger, *jets, settings=QUICK, seed=0, advance=told.append)
-    assert told == [1, 1]
+    reported: list[int] = []
+    training.fit(tagger, *jets, settings=QUICK, seed=0, advance=reported.append)
+    assert reported == [1, 1]
 
 
 @pytest.mark.parametrize("n_jets", [1, 255, 257])

@@ -172,6 +172,6 @@ def _one_hot(values: NDArray[Any], n_classes: int, *, where: str, rows: NDArray[
     bad = ~(((values == 0) | (values == 1)).all(axis=1) & (values.sum(axis=1) == 1))
     if bad.any():
         first = int(bad.argmax())
-        told = ", ".join(f"{value:g}" for value in values[first].astype(float))
-        raise DataError(f"{where} is {told} in row {_row(first, rows)}, and not 1 for one class and 0 for all others")
+        listed = ", ".join(f"{value:g}" for value in values[first].astype(float))
+        raise DataError(f"{where} is {listed} in row {_row(first, rows)}, and not 1 for one class and 0 for all others")
     return np.asarray(values.argmax(axis=1), np.int64)

@@ -115,8 +115,8 @@ def iterate(found: Mapping[str, Slab], wanted: Sequence[str], *, spec: str, n_ro
     arrays = {id(found[name].array): found[name].array for name in names}
     lengths = {name: len(found[name].array) for name in names}
     if len(set(lengths.values())) != 1:
-        told = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
-        raise DataError(f"columns of '{spec}' differ in their numbers of rows: {told}")
+        listed = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
+        raise DataError(f"columns of '{spec}' differ in their numbers of rows: {listed}")
     n_entries = next(iter(lengths.values()))
     if n_entries == 0:
         raise DataError(f"'{spec}' has no rows")

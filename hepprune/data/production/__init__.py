@@ -151,7 +151,7 @@ def check_made(path: Path, *, n_jets: int, seed: int, kind: str = "jets", backgr
     wanted = n_jets, kind, seed, background
     if known != wanted:
         raise DataError(
-            f"'{path}' holds {_told(*known)}, where {_told(*wanted)} are to be made; "
+            f"'{path}' holds {_described(*known)}, where {_described(*wanted)} are to be made; "
             "remove the file, name another, or ask for what it holds"
         )
     settings = json.loads(json.dumps(KINDS[kind].settings()))
@@ -163,7 +163,7 @@ def check_made(path: Path, *, n_jets: int, seed: int, kind: str = "jets", backgr
         )
 
 
-def _told(n_jets: Any, kind: Any, seed: Any, background: Any) -> str:
+def _described(n_jets: Any, kind: Any, seed: Any, background: Any) -> str:
     return f"{n_jets} {kind} of seed {seed}" + ("" if background is None else f", {background:g} of them background")
 
 

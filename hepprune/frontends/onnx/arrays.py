@@ -20,7 +20,7 @@ class FileConstant(Constant):
     quantisation: Quantisation | None = None
 
     @property
-    def told(self) -> "FileConstant":
+    def factor(self) -> "FileConstant":
         """The array as a factor of a product: fixed where it projects, of 0, 1 and -1 only and without a quantiser."""
         projects = bool(self.tensor.any()) and bool((self.tensor == self.tensor.sign()).all())
         return replace(self, fixed=True) if projects and self.quantisation is None else self

@@ -84,8 +84,8 @@ def _whose(measured: Cost | None) -> list[str]:
     if measured is None:
         return ["All figures are estimates."]
     clock = {"met": "the clock is met", "missed": "the clock is missed", "assumed": "the clock is assumed, not timed"}
-    told = clock.get(measured.clock or "", "no clock told")
-    return [f"Measured by {measured.tool} (stage {measured.stage}); {told}."]
+    clocked = clock.get(measured.clock or "", "no clock reported")
+    return [f"Measured by {measured.tool} (stage {measured.stage}); {clocked}."]
 
 
 def _on_device(summary: Summary) -> Iterator[Table]:
@@ -122,7 +122,7 @@ def _differences(summary: Summary) -> Table:
 
 def _physics(build: Path) -> Iterator[tuple[str, str]]:
     """Yield the plots of each output, by their names: the kind of plot, and which output it is of."""
-    known = gallery.told(judged.read(build / judged.FILE)) if (build / judged.FILE).is_file() else {}
+    known = gallery.captions(judged.read(build / judged.FILE)) if (build / judged.FILE).is_file() else {}
     for path in sorted((build / "plots").glob("*.png")):
         for kind, title in _OUTPUTS.items():
             place = path.stem.removeprefix(kind)

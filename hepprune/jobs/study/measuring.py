@@ -106,8 +106,8 @@ def measured(
     for work in works:
         known[work.place] = replace(points[work.place], **done.get(work.key, {}))
     awaited = [work for work in works if work.tool.name == elsewhere.NAME and work.key not in done]
-    told = (str(elsewhere.awaited(work.key, work.tool.stage, folder, [work.project])) for work in awaited)
-    return tuple(known), tuple(told)
+    instructions = (str(elsewhere.awaited(work.key, work.tool.stage, folder, [work.project])) for work in awaited)
+    return tuple(known), tuple(instructions)
 
 
 def _written(place: int, point: Point, bench: Bench, tool: synthesis.Tool, folder: Path) -> _Work:

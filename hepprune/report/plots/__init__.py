@@ -150,7 +150,7 @@ def sensitivity_map(
     from matplotlib.colors import SymLogNorm
 
     values = 1000 * np.asarray(changes, dtype=float)
-    told = f"$10^{{-3}}$ {unit}".strip()
+    label = f"$10^{{-3}}$ {unit}".strip()
     with canvas(7.0, 0.45 * len(labels) + 1.8) as (figure, axes):
         largest = max(float(np.abs(values).max()), 1.0)
         image = axes.imshow(values, aspect="auto", cmap="RdBu_r", norm=SymLogNorm(1.0, vmin=-largest, vmax=largest))
@@ -161,5 +161,5 @@ def sensitivity_map(
             colour = "white" if abs(value) > 0.3 * largest else "black"
             axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=9, color=colour)
         axes.set(xlabel="fraction cut")
-        figure.colorbar(image, label=f"loss change [{told}]")
+        figure.colorbar(image, label=f"loss change [{label}]")
         return save(figure, path)

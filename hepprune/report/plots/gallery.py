@@ -21,7 +21,7 @@ def draw(outputs: Sequence[Judged], folder: Path) -> dict[str, list[Path]]:
     return {name: files for output in outputs for name, files in _KINDS[output.kind](output, folder)}
 
 
-def told(outputs: Sequence[Judged]) -> dict[str, str]:
+def captions(outputs: Sequence[Judged]) -> dict[str, str]:
     """Return what plots are of, by what stands behind the kind in their names: "_flavour_0" is of "flavour, g"."""
     found: dict[str, str] = {}
     for output in outputs:
@@ -56,7 +56,7 @@ def _labels(output: Judged, folder: Path) -> Pictures:
         truth = (output.truth[:, index] > 0.5).astype(int)
         if 0 < truth.sum() < len(truth):
             own_title = f"{title}_{index}" if len(output.names) > 1 else title
-            yield from _told(own, truth, ("no", "yes"), name=name, place=folder, title=own_title)
+            yield from _separation(own, truth, ("no", "yes"), name=name, place=folder, title=own_title)
 
 
 def _values(output: Judged, folder: Path) -> Pictures:
@@ -69,7 +69,7 @@ def _values(output: Judged, folder: Path) -> Pictures:
     own = {form: score(values) for form, values in output.forms.items()}
     if 0 < truth.sum() < len(truth):
         name = output.score or output.names[0]
-        yield from _told(own, truth, ("background", "signal"), name=name, place=folder, title=title)
+        yield from _separation(own, truth, ("background", "signal"), name=name, place=folder, title=title)
         if output.n_bunches is not None:
             place = f"rate{title}"
             yield place, trigger.rates(scored(own), truth, output.n_bunches, name, folder / place)
@@ -81,7 +81,7 @@ def _score(output: Judged) -> Callable[[Floats], Floats]:
     return metrics.mu2 if output.score == "mu2" else lambda values: values[:, 0]
 
 
-def _told(
+def _separation(
     own: Mapping[str, Floats], truth: Any, kinds: tuple[str, str], *, name: str, place: Path, title: str
 ) -> Pictures:
     """Yield how well the second kind is told from the first by a score (n_jets,)."""

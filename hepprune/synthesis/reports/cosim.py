@@ -20,8 +20,8 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement |
     """
     # rows of languages: name, status, then min, avg and max of latency and of interval
     found = [row for rows in tables(path, text) for row in rows]
-    told = [row for row in found if row.cells[0] in {"VHDL", "Verilog", "SystemC"} and len(row.cells) >= 8]
-    rows = [row for row in told if row.cells[1] not in {"NA", "Status", ""}]
+    languages = [row for row in found if row.cells[0] in {"VHDL", "Verilog", "SystemC"} and len(row.cells) >= 8]
+    rows = [row for row in languages if row.cells[1] not in {"NA", "Status", ""}]
     if not rows:
         raise ReportError(f"'{path}' has no simulated RTL; expected a row VHDL or Verilog with its status")
     row = next((row for row in rows if row.cells[1] != "Pass"), rows[0])

@@ -20,7 +20,7 @@ _PRECISION_NS = 5e-4  # periods are printed to a picosecond
 
 @report_parser("csynth", mark=r"^\s*(<\?xml[^>]*>\s*)?<(!DOCTYPE|profile\b)")
 def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
-    """Return the totals of the top function, latency and interval at their worst, and its modules where they are told.
+    """Return the totals of the top function, latency and interval at their worst, and its modules where there are any.
 
     `clock_met` says whether the estimated period, with the clock uncertainty on top, fits the target: HLS' own test.
 

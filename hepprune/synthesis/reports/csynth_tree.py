@@ -65,13 +65,13 @@ def _tree(path: Path, text: str) -> tuple[dict[str, int], list[Row]]:
 
 
 def _cell(row: Row, columns: dict[str, int], name: str, path: Path) -> str:
-    text = _told(row, columns, name)
+    text = _known_cell(row, columns, name)
     if text is None:
         raise ReportError(f"'{path}', line {row.line}: no column '{name}' in the tree of modules")
     return text
 
 
-def _told(row: Row, columns: dict[str, int], name: str) -> str | None:
+def _known_cell(row: Row, columns: dict[str, int], name: str) -> str | None:
     place = columns.get(name)
     return None if place is None or place >= len(row.cells) else row.cells[place]
 
@@ -81,8 +81,8 @@ def _is_turned(version: str, rows: list[Row], columns: dict[str, int]) -> bool:
 
     Where they have not, since 2021.2 at the latest, a row without an issue is never below zero.
     """
-    told = [(_told(row, columns, "Issue Type"), _told(row, columns, "Slack") or "") for row in rows]
-    return version.startswith("2020.2") or any(issue == "-" and (_slack(text) or 0) < 0 for issue, text in told)
+    cells = [(_known_cell(row, columns, "Issue Type"), _known_cell(row, columns, "Slack") or "") for row in rows]
+    return version.startswith("2020.2") or any(issue == "-" and (_slack(text) or 0) < 0 for issue, text in cells)
 
 
 def _slack(text: str) -> float | None:
@@ -97,7 +97,7 @@ def _met(row: Row, columns: dict[str, int], path: Path, *, turned: bool) -> bool
     slack = _slack(text)
     if slack is None and text not in UNKNOWN:
         raise ReportError(f"'{path}', line {row.line}: the slack is '{text[:40]}'; expected ns")
-    if "Timing" in (_told(row, columns, "Issue Type") or ""):
+    if "Timing" in (_known_cell(row, columns, "Issue Type") or ""):
         return False
     return None if slack is None else (slack <= 0 if turned else slack >= 0)
 
@@ -116,13 +116,13 @@ def _layer(row: Row, columns: dict[str, int]) -> LayerMeasurement:
     """Return what is known of a module: a `-` is none of a resource, and what cannot be read is unknown."""
     found = _MODULE.match(row.cells[0])
     module = found[1] if found else row.cells[0]
-    told = {name: _told(row, columns, name) or "" for name in (*_COUNTS, "Latency", "Interval")}
-    bram18, dsp, ff, lut, uram = (0.0 if told[name] in UNKNOWN else part_number(told[name]) for name in _COUNTS)
+    cells = {name: _known_cell(row, columns, name) or "" for name in (*_COUNTS, "Latency", "Interval")}
+    bram18, dsp, ff, lut, uram = (0.0 if cells[name] in UNKNOWN else part_number(cells[name]) for name in _COUNTS)
     resources = Resources(lut=lut, ff=ff, dsp=dsp, bram18=bram18, uram=uram)
     return LayerMeasurement(
         layer=layer_of(module),
         module=module,
         resources=resources,
-        latency_cycles=part_cycles(told["Latency"]),
-        interval_cycles=part_cycles(told["Interval"]),
+        latency_cycles=part_cycles(cells["Latency"]),
+        interval_cycles=part_cycles(cells["Interval"]),
     )

@@ -149,10 +149,10 @@ def test_the_command_writes_model_plan_and_plots(files: tuple[Path, Path], tagge
     out = model.parent / "out"
     lut = half(tagger).resources.lut
     command = ["search", str(model), "--data", str(data), "-t", "generic_vu13p", "-o", str(out), "-b", f"lut={lut}"]
-    told = CliRunner().invoke(app, [*command, "--sparsities", "0.5,0.75", "--jets", "500"], env={"COLUMNS": "160"})
-    assert told.exit_code == 0, told.output
-    assert "steps" in told.output
-    assert "of the budget: lut" in told.output
+    outcome = CliRunner().invoke(app, [*command, "--sparsities", "0.5,0.75", "--jets", "500"], env={"COLUMNS": "160"})
+    assert outcome.exit_code == 0, outcome.output
+    assert "steps" in outcome.output
+    assert "of the budget: lut" in outcome.output
     assert {path.name for path in out.iterdir()} == {"tagger.npz", "solution.json", "pareto.png", "pareto.pdf", "state"}
     solution = PlanSolution.from_json((out / "solution.json").read_bytes())
     assert solution.solver == "greedy"
@@ -172,9 +172,9 @@ def test_the_command_ends_with_2_on_a_budget_it_cannot_meet_and_1_on_a_mistake(f
         (["--solver", "evolve", "--trials", "5"], 1),
         (["-o", str(data)], 1),
     ):
-        told = CliRunner().invoke(app, [*command, "--sparsities", "0.5", "--jets", "300", *more])
-        assert told.exit_code == code
-        assert told.exception is None or isinstance(told.exception, SystemExit)
+        outcome = CliRunner().invoke(app, [*command, "--sparsities", "0.5", "--jets", "300", *more])
+        assert outcome.exit_code == code
+        assert outcome.exception is None or isinstance(outcome.exception, SystemExit)
         assert not (model.parent / "out" / "tagger.npz").exists()
 
 

@@ -27,15 +27,15 @@ def mnist(tmp_path: Path) -> Path:
 def test_a_game_on_the_files_of_mnist(mnist: Path) -> None:
     out = mnist / "out"
     options = ["--seeds", "1", "--rounds", "1", "--sparsity", "0.5", "--epochs", "10", "-o", str(out), "--json"]
-    told = CliRunner().invoke(app, ["lottery", str(mnist), *options])
-    assert told.exit_code == 0, told.output
+    outcome = CliRunner().invoke(app, ["lottery", str(mnist), *options])
+    assert outcome.exit_code == 0, outcome.output
     found = json.loads((out / "lottery_mnist.json").read_text())
     assert found["network"] == [784, 300, 100, 10]
     assert (found["n_train"], found["n_test"]) == (250, 100)
     assert [trial["kind"] for trial in found["trials"]] == ["dense", "ticket", "new weights", "random mask"]
     assert found["trials"][1]["sparsity"] == pytest.approx(0.5, abs=0.01)
     assert all(trial["scores"]["accuracy"]["value"] > 0.2 for trial in found["trials"])
-    assert json.loads(told.stdout)["trials"] == found["trials"]
+    assert json.loads(outcome.stdout)["trials"] == found["trials"]
     assert {path.suffix for path in out.glob("lottery_mnist.p*")} == {".png", ".pdf"}
     before = {path: path.stat().st_mtime_ns for path in (out / "state").rglob("*.*")}
     shown = CliRunner().invoke(app, ["lottery", str(mnist), *options[:-1]])

@@ -244,19 +244,19 @@ def test_digits_and_bits_are_chosen_so_often_at_most_and_last_of_all_before_they
     tagger: Network, jets: Jets
 ) -> None:
     opened, finest = bits.opened(tagger, jets[0])
-    few, told = jets[0].first(200), []
+    few, reported = jets[0].first(200), []
 
     def price(network: Network) -> Estimate:
-        told.append(network)
+        reported.append(network)
         return PRICE(network)
 
     budget = Budget(resources=Resources(lut=lut(tagger)))
     step = competition.Narrowing(train=few, price=price, budget=budget, finest=finest)
     turns = []
     for epoch in range(1, 301):
-        before = len(told)
+        before = len(reported)
         held = step(opened, epoch / 300)
-        turns += [epoch / 300] * (len(told) > before)
+        turns += [epoch / 300] * (len(reported) > before)
     assert held
     assert 40 < len(turns) <= competition._CHOICES + 1
     assert 0.05 <= turns[0] < 0.07

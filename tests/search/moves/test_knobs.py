@@ -215,11 +215,11 @@ def test_a_search_with_knobs_goes_on_where_it_was_interrupted(
 
 
 def _after(n: int) -> Callable[[object], None]:
-    told: list[object] = []
+    reported: list[object] = []
 
     def stop(stage: object) -> None:
-        told.append(stage)
-        if len(told) == n:
+        reported.append(stage)
+        if len(reported) == n:
             raise KeyboardInterrupt
 
     return stop

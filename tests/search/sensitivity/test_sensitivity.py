@@ -31,16 +31,16 @@ def test_there_is_a_curve_per_layer_and_granularity_but_classes_are_no_neurons(c
 @pytest.mark.slow
 def test_workers_measure_the_same(tagger: Network, jets: Jets, gathered: Statistics, curves: Curves) -> None:
     """Chunks of jets may be of another size there, so sums may differ in their last digits."""
-    told: list[int] = []
+    reported: list[int] = []
     with executors.open("processes:2") as executor:
         shared = sensitivity.analyse(
             tagger, jets[1], gathered, granularities=masks.GRANULARITIES, levels=LEVELS, executor=executor,
-            advance=told.append,
+            advance=reported.append,
         )  # fmt: skip
     assert [(curve.layer, curve.granularity) for curve in shared] == [(c.layer, c.granularity) for c in curves]
     points = [[astuple(point) for curve in each for point in curve.points] for each in (shared, curves)]
     assert points[0] == [pytest.approx(point, rel=1e-9, abs=1e-12) for point in points[1]]
-    assert sum(told) == len(points[1])
+    assert sum(reported) == len(points[1])
 
 
 def test_it_leaves_no_trace(tagger: Network, jets: Jets, gathered: Statistics) -> None:
@@ -96,10 +96,10 @@ def test_the_magnitude_criterion_needs_no_statistics(tagger: Network, jets: Jets
 
 
 def test_progress_counts_every_point(tagger: Network, jets: Jets, gathered: Statistics) -> None:
-    told: list[int] = []
+    reported: list[int] = []
     sample = jets[1].first(100)
-    found = sensitivity.analyse(tagger, sample, gathered, levels=LEVELS, advance=told.append)
-    assert len(told) == sum(len(curve.points) for curve in found) == 5 * len(LEVELS)
+    found = sensitivity.analyse(tagger, sample, gathered, levels=LEVELS, advance=reported.append)
+    assert len(reported) == sum(len(curve.points) for curve in found) == 5 * len(LEVELS)
 
 
 def curve(*ratios: float, error: float = 0.0) -> SensitivityCurve:

@@ -1,4 +1,4 @@
-"""Operators that take parts of a value along an axis; the bounds they have now are told by the network's slices."""
+"""Operators that take parts of a value along an axis; the bounds they have now come from the network's slices."""
 
 import itertools
 from typing import Any

@@ -24,7 +24,7 @@ def _dense(built: Graph, node: OnnxNode, x: Value, weight: FileConstant, bias: F
 def gemm(built: Graph, node: OnnxNode, x: Any, matrix: Any, bias: Any = None) -> Value:
     """A dense layer: alpha * x @ matrix + beta * bias."""
     weight = constant(matrix, node, "weight")
-    weight = weight.told if bias is None else weight  # what has a bias of its own is trained
+    weight = weight.factor if bias is None else weight  # what has a bias of its own is trained
     alpha, beta = (float(node.attributes.get(name, 1)) for name in ("alpha", "beta"))
     if node.attributes.get("transA") or weight.tensor.ndim != 2:
         raise NetworkError(f"'{node.name}' ({node.kind}) is no dense layer: its first factor is transposed")
@@ -47,13 +47,13 @@ def _times(array: FileConstant, factor: float) -> FileConstant:
 def matmul(built: Graph, node: OnnxNode, x: Any, y: Any) -> Value:
     """A dense layer, its bias the constant that is added next; or a product of two values."""
     if isinstance(x, Value) and isinstance(y, FileConstant) and y.tensor.ndim == 2:
-        weight = y.told
+        weight = y.factor
         adding, bias = (None, None) if weight.fixed else _bias(built, node, y.tensor.shape[1])
         found = _dense(built, node, x, weight.transposed((1, 0)), bias)
         if adding is not None:
             built.values[adding.outputs[0]] = found
         return found
-    sides = [plain(side).told if isinstance(side, FileConstant) else side for side in (x, y)]
+    sides = [plain(side).factor if isinstance(side, FileConstant) else side for side in (x, y)]
     return contraction.matmul(built, node.call("matmul"), sides[0], other=sides[1])
 
 
@@ -72,7 +72,7 @@ def _bias(built: Graph, node: OnnxNode, n_out: int) -> tuple[OnnxNode | None, Fi
 @operator("Einsum")
 def einsum(built: Graph, node: OnnxNode, *sides: Any) -> Value:
     """A contraction of two values, or of one and a constant."""
-    tensors = [plain(side).told if isinstance(side, FileConstant) else side for side in sides]
+    tensors = [plain(side).factor if isinstance(side, FileConstant) else side for side in sides]
     return contraction.einsum(built, node.call("einsum"), node.attributes["equation"], tensors=tensors)
 
 
