@@ -19,7 +19,7 @@ from hepprune.network import Layer, Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import masks, statistics
 from hepprune.pruning.masks import Cut
-from hepprune.pruning.statistics import forcing, recorded, recurrences
+from hepprune.pruning.statistics import recorded, recurrences, teacher_forcing
 from hepprune.pruning.statistics.recorded import Recorded
 from hepprune.sample import Sample
 
@@ -35,7 +35,7 @@ def moments(network: Network, sample: Sample | Tensor, *, batch_size: int = 4096
 
     n_weights is that of one output. Targets are not needed, so that features (n_jets, *shape) alone will do. Of a
     recurrent layer there is one for each of its parts, by their names, over all steps of the jets: see
-    `forcing.Part.reads` for what its z are.
+    `teacher_forcing.LinearRows.reads` for what its z are.
 
     Raises:
         DataError: there are no jets, or a value is not finite.
@@ -46,7 +46,9 @@ def moments(network: Network, sample: Sample | Tensor, *, batch_size: int = 4096
     counts: dict[str, int] = {}
     # as many jets at a time as keep what arrives at the parts of recurrent layers in bounds
     one = recorded.run(network, sample.first(1).x)
-    sizes = [part.numel() for cell in recurrences.contributing(network) for part in forcing.reads(one, cell).values()]
+    sizes = [
+        part.numel() for cell in recurrences.contributing(network) for part in teacher_forcing.reads(one, cell).values()
+    ]
     for jets in sample.batches(min(batch_size, max(1, _MAX_VALUES // max(sizes, default=1)))):
         for layer, name, arriving in _arriving(recorded.run(network, jets.x)):
             values = arriving.double().flatten(0, 1)
@@ -61,7 +63,7 @@ def _arriving(seen: Recorded) -> Iterator[tuple[str, str, Tensor]]:
     """Yield by layer and name what weights and biases multiply, (n_jets, n_places, groups, n_weights + n_biases)."""
     for layer in recorded.contributing(seen.network):
         if isinstance(layer, Recurrent):
-            yield from ((layer.name, name, values) for name, values in forcing.reads(seen, layer).items())
+            yield from ((layer.name, name, values) for name, values in teacher_forcing.reads(seen, layer).items())
         elif isinstance(layer, Weighted):
             values = seen.arriving(layer)
             yield layer.name, layer.name, torch.cat([values, values.new_ones(*values.shape[:-1], 1)], dim=-1)
@@ -81,7 +83,7 @@ def _rows(layer: Layer) -> dict[str, _Rows]:
     if isinstance(layer, Recurrent):
         return {
             part.name: _Rows(part.weights(layer), part.biases(layer), part.limits(layer) > 0)
-            for part in forcing.parts(layer)
+            for part in teacher_forcing.parts(layer)
         }
     if not isinstance(layer, Weighted):
         raise NetworkError(f"layer '{layer.name}' has no weights that could make up for others")
@@ -177,7 +179,7 @@ def compensate(network: Network, plan: Iterable[Cut], moment: Mapping[str, Tenso
         layer, before = masked[name], _rows(network[name])
         new = {key: _solved(before[key], rows, moment[key]) for key, rows in _rows(layer).items()}
         if isinstance(layer, Recurrent):
-            for part in forcing.parts(layer):
+            for part in teacher_forcing.parts(layer):
                 part.write(layer, *new[part.name])
         elif isinstance(layer, Weighted):
             weight, biases = new[layer.name]
