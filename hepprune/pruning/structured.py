@@ -9,7 +9,7 @@ from hepprune.pruning import selection
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.importance.combined import block_scores, group_scores
 from hepprune.pruning.masks import Cut, Cuts
-from hepprune.pruning.statistics import gates
+from hepprune.pruning.statistics import unit_gradients
 from hepprune.pruning.structure import blocks, coupling
 from hepprune.pruning.structure.coupling import Group
 from hepprune.sample import Sample
@@ -57,7 +57,7 @@ def make(
     ranks = [selection.ranked(each, _alive(network, group), normalisation, keep=keep) for group, each in pairs]
     # a bias can take over no means of a grouped convolution, which reads several inputs as one
     grouped = {layer.name for layer in network if isinstance(layer, Conv) and layer.groups > 1}
-    read = {} if data is None else gates.input_means(network, data)
+    read = {} if data is None else unit_gradients.input_means(network, data)
     means = None if data is None else {name: mean for name, mean in read.items() if name not in grouped}
     plan: list[Cut] = []
     for group, goes in zip(groups, selection.lowest(ranks, sparsity, scope), strict=True):

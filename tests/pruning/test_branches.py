@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hepprune.network import Input, Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import compensation, masks, statistics
-from hepprune.pruning.statistics import curvature, gates, gradients, recorded
+from hepprune.pruning.statistics import curvature, gradients, recorded, unit_gradients
 from hepprune.pruning.structure import coupling
 from hepprune.sample import Sample
 from tests.networks import unlabelled
@@ -116,12 +116,15 @@ def _moved(network: Network, x: Tensor, moves: dict[str, tuple[int, Tensor]]) ->
 
 
 @pytest.mark.parametrize("name", ["residual", "product", *(name for name in branches.NETWORKS if "states" in name)])
-def test_gates_are_what_differences_of_the_loss_say(name: str) -> None:
+def test_unit_gradients_are_what_differences_of_the_loss_say(name: str) -> None:
     network = branches.NETWORKS[name]
     (x, y), groups = branches.jets(network), [group for group in coupling.groups(network) if not group.kept]
     assert groups
-    found = [of(network, groups, Sample(x, y)) for of in (gates.gather, gates.hessian, gates.gauss_newton)]
-    means = gates.input_means(network, unlabelled(x))
+    found = [
+        of(network, groups, Sample(x, y))
+        for of in (unit_gradients.gather, unit_gradients.hessian, unit_gradients.gauss_newton)
+    ]
+    means = unit_gradients.input_means(network, unlabelled(x))
     for group, gate, bend, linear in zip(groups, *found, strict=True):
         for unit in range(len(group)):
 

@@ -9,27 +9,27 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.network import Dense, Kernel, Layer, Network, Recurrent
 from hepprune.pruning.importance.registry import Criterion
-from hepprune.pruning.statistics import gates, recorded
-from hepprune.pruning.statistics.gates import Gates
+from hepprune.pruning.statistics import recorded, unit_gradients
+from hepprune.pruning.statistics.unit_gradients import UnitGradients
 from hepprune.pruning.structure import blocks
 from hepprune.pruning.structure.coupling import Group
 from hepprune.sample import Sample
 
 
-def _gated(say: Callable[[Gates], Tensor]) -> Callable[..., list[Tensor]]:
-    return lambda *arguments: [say(gate) for gate in gates.gather(*arguments)]
+def _gathered(say: Callable[[UnitGradients], Tensor]) -> Callable[..., list[Tensor]]:
+    return lambda *arguments: [say(gate) for gate in unit_gradients.gather(*arguments)]
 
 
-# What the gates of heads and states say by the names of the criteria that say it of neurons.
-_BY_GATES: dict[str, Callable[..., list[Tensor]]] = {
-    "taylor": _gated(lambda gate: gate.signed.abs()),
-    "taylor_per_sample": _gated(lambda gate: gate.absolute),
-    "fisher": _gated(lambda gate: gate.squared / 2),
-    "obd": lambda *arguments: [bend / 2 for bend in gates.hessian(*arguments)],
-    "obd_gauss_newton": lambda *arguments: [bend / 2 for bend in gates.gauss_newton(*arguments)],
-    "mean_activation": _gated(lambda gate: gate.size),
-    "nonzero_activation": _gated(lambda gate: gate.nonzero),
-    "dead": gates.spreads,
+# What the unit gradients of heads and states say by the names of the criteria that say it of neurons.
+_BY_UNIT_GRADIENTS: dict[str, Callable[..., list[Tensor]]] = {
+    "taylor": _gathered(lambda gate: gate.signed.abs()),
+    "taylor_per_sample": _gathered(lambda gate: gate.absolute),
+    "fisher": _gathered(lambda gate: gate.squared / 2),
+    "obd": lambda *arguments: [bend / 2 for bend in unit_gradients.hessian(*arguments)],
+    "obd_gauss_newton": lambda *arguments: [bend / 2 for bend in unit_gradients.gauss_newton(*arguments)],
+    "mean_activation": _gathered(lambda gate: gate.size),
+    "nonzero_activation": _gathered(lambda gate: gate.nonzero),
+    "dead": unit_gradients.spreads,
 }
 
 
@@ -39,7 +39,7 @@ def group_scores(
     """Return a score for each unit of each group.
 
     A unit scores what the neurons that make it score together: their sum, or the root of their summed squares for a
-    norm. Where the criterion needs jets, heads and states are scored by their gates.
+    norm. Where the criterion needs jets, heads and states are scored by their unit gradients.
 
     Raises:
         NetworkError: the criterion needs jets and there are none, or has no meaning for such units.
@@ -53,12 +53,12 @@ def group_scores(
     cells = {layer.name for layer in network if isinstance(layer, Recurrent)}
     by_gates = [group for group in groups if group.heads or any(each.layer in cells for each in group.of("made"))]
     gated = by_gates if criterion.gathers is not None else []
-    if gated and criterion.name not in _BY_GATES:
+    if gated and criterion.name not in _BY_UNIT_GRADIENTS:
         raise NetworkError(
             f"the criterion '{criterion.name}' does not score '{gated[0].name}'; heads and recurrent states are scored "
-            f"by {', '.join(_BY_GATES)} or by their weights"
+            f"by {', '.join(_BY_UNIT_GRADIENTS)} or by their weights"
         )
-    found = dict(zip(gated, _BY_GATES[criterion.name](network, gated, data), strict=True)) if gated and data else {}
+    found = dict(zip(gated, _BY_UNIT_GRADIENTS[criterion.name](network, gated, data), strict=True)) if gated and data else {}
     gathered = criterion.gather(network, data) if len(gated) < len(groups) else {}
     return [
         found[group] if group in found else _by_makers(network, group, criterion, gathered, seed=seed)

@@ -76,6 +76,6 @@ def parts(layer: Recurrent) -> tuple[LinearRows, ...]:
 
 
 def reads(seen: Recorded, layer: Recurrent) -> dict[str, Tensor]:
-    """Return by part what its weights and biases multiply at all steps of every use of the layer; see `LinearRows.reads`."""
+    """Return by part what its weights and biases multiply at all steps of every use; see `LinearRows.reads`."""
     tapes = recurrences.tapes_of(seen, layer)
     return {part.name: torch.cat([part.reads(tape) for tape in tapes], dim=1) for part in parts(layer)}

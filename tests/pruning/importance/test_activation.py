@@ -9,7 +9,7 @@ from hepprune.pruning.structure import coupling, surgery
 from hepprune.sample import Sample
 from tests.networks import weighted
 from tests.pruning import cells, graphs, smooth
-from tests.pruning.statistics.test_gates import jets as graph_jets
+from tests.pruning.statistics.test_unit_gradients import jets as graph_jets
 
 
 @pytest.mark.parametrize("name", ["dense_relu", "conv_relu", "conv_tanh"])

@@ -11,7 +11,7 @@ from hepprune.pruning import importance, structured
 from hepprune.pruning.importance import Criterion, combined
 from hepprune.sample import Sample
 from tests.pruning import cells, graphs, smooth
-from tests.pruning.statistics.test_gates import jets
+from tests.pruning.statistics.test_unit_gradients import jets
 
 # Every kind of unit, as the guide names it: its granularity, and networks that have it in every kind of layer.
 UNITS: dict[str, tuple[str, list[str]]] = {

@@ -19,7 +19,7 @@ from hepprune.studies import iterative, lottery
 from hepprune.training import Fit
 from tests.networks import SEEDS, weighted
 from tests.pruning import graphs, smooth
-from tests.pruning.statistics.test_gates import jets
+from tests.pruning.statistics.test_unit_gradients import jets
 
 METHODS = [name for name, method in importance.CRITERIA.items() if "weight" in method.granularities]
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from hepprune.network import Network
 from hepprune.pruning import masks
-from hepprune.pruning.statistics import gates
+from hepprune.pruning.statistics import unit_gradients
 from hepprune.pruning.structure import coupling
 from hepprune.pruning.structure.coupling import Group
 from hepprune.sample import Sample
@@ -14,7 +14,7 @@ from tests.pruning import graphs
 
 def scaled(network: Network, group: Group, unit: int, factor: float) -> Network:
     """Return a network whose readers hear a unit's deviation from its mean `factor` times."""
-    changed, means = network.clone(), gates.input_means(network, unlabelled(jets(network)[0]))
+    changed, means = network.clone(), unit_gradients.input_means(network, unlabelled(jets(network)[0]))
     with torch.no_grad():
         for member in group.of("read"):
             layer, own = changed[member.layer], list(member.indices[unit])
@@ -34,7 +34,7 @@ def jets(network: Network) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_curvature_by_a_gate_is_what_finite_differences_measure(stage: str) -> None:
     network, step = graphs.build([stage], seed=2, fixed=False, flat=True).double(), 1e-3
     group = next(group for group in coupling.groups(network) if not group.kept)
-    (found,), here = gates.hessian(network, [group], Sample(*jets(network)), batch_size=10), losses(network)
+    (found,), here = unit_gradients.hessian(network, [group], Sample(*jets(network)), batch_size=10), losses(network)
     for unit in range(len(group)):
         ends = losses(scaled(network, group, unit, 1 - step)) + losses(scaled(network, group, unit, 1 + step))
         assert found[unit].item() == pytest.approx(((ends - 2 * here) / step**2).mean().item(), rel=1e-3, abs=1e-6)
@@ -44,7 +44,10 @@ def test_the_curvature_by_a_gate_is_what_finite_differences_measure(stage: str) 
 def test_gauss_newton_by_a_gate_is_that_of_logits_measured(stage: str) -> None:
     network, step = graphs.build([stage], seed=2, fixed=False, flat=True).double(), 1e-5
     group = next(group for group in coupling.groups(network) if not group.kept)
-    (found,), (x, _) = gates.gauss_newton(network, [group], Sample(*jets(network)), batch_size=10), jets(network)
+    (found,), (x, _) = (
+        unit_gradients.gauss_newton(network, [group], Sample(*jets(network)), batch_size=10),
+        jets(network),
+    )
     p = torch.softmax(network.logits(x).detach(), dim=-1)
     for unit in range(len(group)):
         low, high = (scaled(network, group, unit, 1 + s).logits(x).detach() for s in (-step, step))
@@ -62,7 +65,7 @@ def losses(network: Network) -> torch.Tensor:
 def test_a_gate_is_what_finite_differences_measure(stage: str) -> None:
     network = graphs.build([stage], seed=2, fixed=False, flat=True).double()
     group = next(group for group in coupling.groups(network) if not group.kept)
-    (found,) = gates.gather(network, [group], Sample(*jets(network)), batch_size=10)
+    (found,) = unit_gradients.gather(network, [group], Sample(*jets(network)), batch_size=10)
     for unit in range(len(group)):
         slope = (losses(scaled(network, group, unit, 1 + 1e-4)) - losses(scaled(network, group, unit, 1 - 1e-4))) / 2e-4
         assert found.signed[unit].item() == pytest.approx(slope.mean().item(), abs=1e-7)
@@ -73,7 +76,7 @@ def test_a_gate_is_what_finite_differences_measure(stage: str) -> None:
 def test_the_size_is_the_mean_of_what_readers_hear() -> None:
     network = graphs.build(["attention"], seed=2, fixed=False, flat=True).double()
     heads = next(group for group in coupling.groups(network) if group.heads)
-    (found,) = gates.gather(network, [heads], Sample(*jets(network)), batch_size=7)
+    (found,) = unit_gradients.gather(network, [heads], Sample(*jets(network)), batch_size=7)
     values = network.activations(jets(network)[0])["merged_10"].abs().mean(dim=(0, 1)).reshape(len(heads), 2).mean(1)
     assert torch.allclose(found.size, values)
 
@@ -81,6 +84,6 @@ def test_the_size_is_the_mean_of_what_readers_hear() -> None:
 def test_a_unit_that_leaves_leaves_its_mean() -> None:
     network = graphs.build(["attention"], seed=2, fixed=False, flat=True).double()
     heads = next(group for group in coupling.groups(network) if group.heads)
-    means = gates.input_means(network, unlabelled(jets(network)[0]))
+    means = unit_gradients.input_means(network, unlabelled(jets(network)[0]))
     masked = masks.apply(network, coupling.cuts(heads, [1], means))
     assert torch.allclose(losses(masked), losses(scaled(network, heads, 1, 0.0)), atol=1e-6)

@@ -1,4 +1,4 @@
-"""Gates: what the loss does when units count a little less, whatever they are made of.
+"""Unit gradients: what the loss does when units count a little less, whatever they are made of.
 
 A gate m scales what a unit adds to the totals of all its readers, around its mean. For one jet dL/dm is the sum over
 readers and places of (x - mean) (W^T dL/dtotal), at the unit's inputs: for heads the head mask of Michel et al.
@@ -21,7 +21,7 @@ Means = Mapping[str, Tensor]  # of each input of a layer, by its name
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gates:
+class UnitGradients:
     """For the units of one group, (n_units,) each: means over jets of dL/dm, |dL/dm|, (dL/dm)^2 and |x|.
 
     `nonzero` is the fraction of the x that are not zero.
@@ -34,8 +34,8 @@ class Gates:
     nonzero: Tensor
 
 
-def gather(network: Network, groups: Sequence[Group], sample: Sample, *, batch_size: int = 2048) -> list[Gates]:
-    """Return the gates of every group over the jets of a sample.
+def gather(network: Network, groups: Sequence[Group], sample: Sample, *, batch_size: int = 2048) -> list[UnitGradients]:
+    """Return the unit gradients of every group over the jets of a sample.
 
     Raises:
         DataError: there are no jets, or a gradient is not finite.
@@ -47,9 +47,12 @@ def gather(network: Network, groups: Sequence[Group], sample: Sample, *, batch_s
         columns = _columns(network, jets.loss(raw, reduction="sum"), arriving, means)
         for index, group in enumerate(groups):
             sums[index] = [total + term for total, term in zip(sums[index], _terms(group, columns), strict=True)]
-    names = [each.name for each in fields(Gates)]
-    found = [Gates(**{name: total / len(sample) for name, total in zip(names, totals, strict=True)}) for totals in sums]
-    recorded.check_finite(gates.squared for gates in found)
+    names = [each.name for each in fields(UnitGradients)]
+    found = [
+        UnitGradients(**{name: total / len(sample) for name, total in zip(names, totals, strict=True)})
+        for totals in sums
+    ]
+    recorded.check_finite(each.squared for each in found)
     return found
 
 
@@ -139,7 +142,7 @@ def hessian(network: Network, groups: Sequence[Group], sample: Sample, *, batch_
 
 
 def _factors(network: Network, group: Group, gate: Tensor) -> dict[str, Tensor]:
-    """Return for each reader of a group what its gates, (n_units,), multiply its columns by."""
+    """Return for each reader of a group what its units' gates m, (n_units,), multiply its columns by."""
     factors: dict[str, Tensor] = {}
     for member in group.of("read"):
         columns = torch.tensor(member.indices)
@@ -207,7 +210,7 @@ def _places(layer: Layer, values: Tensor) -> Tensor:
 
 
 def _terms(group: Group, derived: dict[str, _Columns]) -> list[Tensor]:
-    """Return the sums over a batch of what `Gates` holds."""
+    """Return the sums over a batch of what `UnitGradients` holds."""
     slope, size, nonzero = _slope(group, derived), torch.zeros(()), torch.zeros(())
     readers = [member for member in group.of("read") if member.layer in derived]
     for member in readers:
