@@ -97,13 +97,13 @@ def test_obd_is_the_second_difference_of_the_loss(*, task: Task, weighted: bool)
     found = curvature.hessian(net, jets)
     for kernel in net.kernels:
         flat = kernel.weight.detach().view(-1)
-        for index, bend in enumerate(found[kernel.name].weight.flatten().tolist()):
+        for index, second in enumerate(found[kernel.name].weight.flatten().tolist()):
             before, losses = flat[index].item(), []
             for move in (-step, 0.0, step):
                 flat[index] = before + move
                 losses.append(loss_of(net, jets))
             flat[index] = before
-            assert bend == pytest.approx((losses[0] - 2 * losses[1] + losses[2]) / step**2, abs=2e-6)
+            assert second == pytest.approx((losses[0] - 2 * losses[1] + losses[2]) / step**2, abs=2e-6)
 
 
 def per_jet(net: Network, jets: Sample, name: str) -> list[Tensor]:
@@ -138,12 +138,12 @@ def test_gauss_newton_is_the_hessian_of_linearised_outputs(*, task: Task, weight
             flat = torch.cat(raw, dim=1)[0]
             slopes = [torch.autograd.grad(out, kernel.weight, retain_graph=True, allow_unused=True)[0] for out in flat]
             jacobian = torch.stack([torch.zeros_like(kernel.weight) if s is None else s for s in slopes])
-            bend = torch.autograd.functional.hessian(
+            second = torch.autograd.functional.hessian(
                 lambda out, row=row, sizes=sizes: row.task.each(torch.split(out[None], sizes, dim=1), row.y).sum(),
                 flat.detach(),
             )
             share = 1.0 if jets.weight is None else jets.weight[i]
-            total += share * torch.einsum("oab,op,pab->ab", jacobian, bend, jacobian) / N_JETS
+            total += share * torch.einsum("oab,op,pab->ab", jacobian, second, jacobian) / N_JETS
         assert torch.allclose(found[kernel.name].weight, total, atol=1e-10)
 
 

@@ -20,7 +20,7 @@ _FEW = 2**12  # arguments that are all looked at without asking
 _MOST = 2**22  # arguments that are all looked at where nothing else helps
 SMALL = 6  # bits that one LUT looks up
 _WIDE = 8  # bits of an argument for which a table is larger than a comparison and a slope
-_BENT = {"leaky_relu": "slope", "thresholded_relu": "theta"}  # with the parameter that bends them
+_RAMPS = {"leaky_relu": "slope", "thresholded_relu": "theta"}  # of two straight lines, with the parameter of each
 _SLOPE_FRACTION, _SLOPE_DIGITS = 16, 3  # of a slope, so that a product is a sum or two
 
 
@@ -108,15 +108,15 @@ def too_wide(layer: Layer, n_bits: int) -> NetworkError:
     )
 
 
-def bend(layer: Layer, n_bits: int) -> float | None:
+def ramp_constant(layer: Layer, n_bits: int) -> float | None:
     """Return the slope below zero, or the threshold, of a function of two straight lines.
 
     None where it is of another kind, or a table of arguments of `n_bits` is smaller than what computes it.
     """
     if isinstance(layer, PReLU):
         constant = float(layer.slope.detach())
-    elif isinstance(layer, Activation) and not layer.is_tabled and layer.function in _BENT:
-        constant = layer.parameter(_BENT[layer.function])
+    elif isinstance(layer, Activation) and not layer.is_tabled and layer.function in _RAMPS:
+        constant = layer.parameter(_RAMPS[layer.function])
     else:
         return None
     whole = abs(constant) * 2.0**_SLOPE_FRACTION

@@ -193,12 +193,12 @@ class Regression(OneOutput):
     def factors(self, raw: Tensor, y: Tensor) -> Tensor:
         """Return the root of the second derivative by each output, which a huber loss has none of beyond `delta`."""
         wanted = y.to(raw.dtype)
-        bend = torch.full_like(raw, 2.0)
+        curvature = torch.full_like(raw, 2.0)
         if self.kind == "relative":
-            bend = 2 / wanted**2
+            curvature = 2 / wanted**2
         elif self.kind == "huber":
-            bend = ((raw - wanted).abs() <= self.delta).to(raw.dtype)
-        return torch.diag_embed((bend / raw.shape[-1]).sqrt())
+            curvature = ((raw - wanted).abs() <= self.delta).to(raw.dtype)
+        return torch.diag_embed((curvature / raw.shape[-1]).sqrt())
 
     def _taught(self, y: Tensor, teacher: Tensor) -> Tensor:
         return (teacher + y) / 2

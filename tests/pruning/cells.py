@@ -20,8 +20,8 @@ def arrays(form: str, n_in: int = N_IN) -> dict[str, Tensor]:
     return {name: 0.8 * torch.randn(*size, generator=generator) for name, size in sizes.items()}
 
 
-def network(form: str, *, sequences: bool = False, bent: bool = False, **options: bool) -> Network:
-    """Return a cell and what reads it: a flatten of all its states if `sequences`, a tanh if `bent`, a hidden layer."""
+def network(form: str, *, sequences: bool = False, curved: bool = False, **options: bool) -> Network:
+    """Return a cell and what reads it: a flatten of all its states if `sequences`, a tanh if `curved`, a hidden layer."""
     reset_after = not form.endswith("before")
     cell = Recurrent(
         "cell",
@@ -33,7 +33,7 @@ def network(form: str, *, sequences: bool = False, bent: bool = False, **options
     )
     width = N_OUT * (N_STEPS if sequences else 1)
     between: list[Layer] = [Reshape("flat", (width,))] if sequences else []
-    between += [Activation("bent", "tanh")] if bent else []
+    between += [Activation("curved", "tanh")] if curved else []
     generator = torch.Generator().manual_seed(8)
     hidden, out = (torch.randn(*size, generator=generator) for size in ((4, width), (N_CLASSES, 4)))
     head = [Dense("hidden", hidden, torch.zeros(4)), ReLU("relu"), Dense("out", out, torch.zeros(N_CLASSES))]

@@ -61,8 +61,8 @@ def conv_relu() -> list[Layer]:
 def conv_tanh() -> list[Layer]:
     """A convolution, a dense layer over positions, a mean over them."""
     first, middle, last = kernels((3, 2, 2), (3, 3), (N_CLASSES, 3))
-    bent = [Conv("first", *first), Activation("tanh", "tanh"), Dense("middle", *middle), ReLU("relu")]
-    return [Input("x", (5, 2)), *bent, Pool("pool", "max", (2,)), GlobalPool("mean", "average"), Dense("last", *last)]
+    curved = [Conv("first", *first), Activation("tanh", "tanh"), Dense("middle", *middle), ReLU("relu")]
+    return [Input("x", (5, 2)), *curved, Pool("pool", "max", (2,)), GlobalPool("mean", "average"), Dense("last", *last)]
 
 
 def shared() -> Network:

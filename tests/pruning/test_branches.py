@@ -125,7 +125,7 @@ def test_unit_gradients_are_what_differences_of_the_loss_say(name: str) -> None:
         for of in (unit_gradients.gather, unit_gradients.hessian, unit_gradients.gauss_newton)
     ]
     means = unit_gradients.input_means(network, unlabelled(x))
-    for group, gate, bend, linear in zip(groups, *found, strict=True):
+    for group, gate, diagonal, linear in zip(groups, *found, strict=True):
         for unit in range(len(group)):
 
             @torch.no_grad()
@@ -148,7 +148,7 @@ def test_unit_gradients_are_what_differences_of_the_loss_say(name: str) -> None:
                 second.mean(),
                 variance(slopes, logits(0)),
             ]
-            said = [float(each[unit]) for each in (gate.signed, gate.absolute, gate.squared, bend, linear)]
+            said = [float(each[unit]) for each in (gate.signed, gate.absolute, gate.squared, diagonal, linear)]
             assert said == pytest.approx([float(each) for each in brute], rel=1e-4, abs=1e-5), (group.name, unit)
 
 

@@ -78,14 +78,14 @@ def attention() -> Network:
     names, shape = ("query", "key", "value"), (STEPS, heads, size)
     made = {name: draw.dense(name, 6, heads * size) for name in names}
     layers: list[Layer] = [
-        *(Input("x", (STEPS, CHANNELS)), draw.dense("embed", CHANNELS, 6), Activation("bent", "tanh")),
+        *(Input("x", (STEPS, CHANNELS)), draw.dense("embed", CHANNELS, 6), Activation("curved", "tanh")),
         *made.values(),
         *(Reshape(f"{name}_heads", shape) for name in names),
         *(Einsum("scores", "qhd,khd->hqk"), Softmax("softmax"), Einsum("context", "hqk,khd->qhd")),
         *(Reshape("joined", (STEPS, heads * size)), draw.dense("mixed", heads * size, 6), ReLU("relu")),
         *(GlobalPool("mean", "average"), draw.dense("out", 6, N_CLASSES)),
     ]
-    edges: dict[str, str | tuple[str, ...]] = {"embed": "x", "bent": "embed", **dict.fromkeys(names, "bent")}
+    edges: dict[str, str | tuple[str, ...]] = {"embed": "x", "curved": "embed", **dict.fromkeys(names, "curved")}
     edges |= {f"{name}_heads": name for name in names}
     edges |= {"scores": ("query_heads", "key_heads"), "softmax": "scores", "context": ("softmax", "value_heads")}
     return Network(

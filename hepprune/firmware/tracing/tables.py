@@ -13,7 +13,7 @@ from hepprune.firmware.tracing.base import TRACES, Variables, array, each, resul
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
 from hepprune.network import Activation, Layer, Lookup, PReLU, ReLU
-from hepprune.network.stairs import SMALL, Floats, Integers, Stairs, bend, of_layer, too_wide
+from hepprune.network.stairs import SMALL, Floats, Integers, Stairs, of_layer, ramp_constant, too_wide
 from hepprune.quantisers import singles
 
 _MAX_ADDRESS = 16  # bits
@@ -122,7 +122,7 @@ def _parted(value: Any, found: Stairs, low: int) -> Any:
 
 def ramp(layer: Layer, value: Any) -> Any | None:
     """Return a function of a variable, None where it is of another kind or a table is smaller."""
-    constant = None if adders.is_constant(value) else bend(layer, sum(value.kif))
+    constant = None if adders.is_constant(value) else ramp_constant(layer, sum(value.kif))
     if constant is None:
         return None
     if isinstance(layer, Activation) and layer.function == "thresholded_relu":

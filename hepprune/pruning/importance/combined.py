@@ -25,8 +25,8 @@ _BY_UNIT_GRADIENTS: dict[str, Callable[..., list[Tensor]]] = {
     "taylor": _gathered(lambda gate: gate.signed.abs()),
     "taylor_per_sample": _gathered(lambda gate: gate.absolute),
     "fisher": _gathered(lambda gate: gate.squared / 2),
-    "obd": lambda *arguments: [bend / 2 for bend in unit_gradients.hessian(*arguments)],
-    "obd_gauss_newton": lambda *arguments: [bend / 2 for bend in unit_gradients.gauss_newton(*arguments)],
+    "obd": lambda *arguments: [curvature / 2 for curvature in unit_gradients.hessian(*arguments)],
+    "obd_gauss_newton": lambda *arguments: [curvature / 2 for curvature in unit_gradients.gauss_newton(*arguments)],
     "mean_activation": _gathered(lambda gate: gate.size),
     "nonzero_activation": _gathered(lambda gate: gate.nonzero),
     "dead": unit_gradients.spreads,
@@ -58,7 +58,11 @@ def group_scores(
             f"the criterion '{criterion.name}' does not score '{gated[0].name}'; heads and recurrent states are scored "
             f"by {', '.join(_BY_UNIT_GRADIENTS)} or by their weights"
         )
-    found = dict(zip(gated, _BY_UNIT_GRADIENTS[criterion.name](network, gated, data), strict=True)) if gated and data else {}
+    found = (
+        dict(zip(gated, _BY_UNIT_GRADIENTS[criterion.name](network, gated, data), strict=True))
+        if gated and data
+        else {}
+    )
     gathered = criterion.gather(network, data) if len(gated) < len(groups) else {}
     return [
         found[group] if group in found else _by_makers(network, group, criterion, gathered, seed=seed)

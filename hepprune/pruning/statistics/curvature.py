@@ -49,8 +49,8 @@ def hessian(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict
     Raises:
         DataError: there are no jets, or a derivative is not finite.
     """
-    bent = [layer for layer in statistics.scored(network) if _bends(network, layer)]
-    return _gather(network, sample, batch_size=batch_size, bent=bent) | _of_cells(network, sample, linear=False)
+    curved = [layer for layer in statistics.scored(network) if _is_curved(network, layer)]
+    return _gather(network, sample, batch_size=batch_size, curved=curved) | _of_cells(network, sample, linear=False)
 
 
 def gauss_newton(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, Curvature]:
@@ -61,11 +61,11 @@ def gauss_newton(network: Network, sample: Sample, *, batch_size: int = 8192) ->
     Raises:
         DataError: there are no jets, or a derivative is not finite.
     """
-    linear = _gather(network, sample, batch_size=batch_size, bent=[])
+    linear = _gather(network, sample, batch_size=batch_size, curved=[])
     return linear | _of_cells(network, sample, batch_size=batch_size, linear=True)
 
 
-def _bends(network: Network, layer: layers.Layer) -> bool:
+def _is_curved(network: Network, layer: layers.Layer) -> bool:
     """Return whether the logits are curved in the weights of a layer."""
     if any(isinstance(node, layers.Shared) for node in network):
         return True
@@ -77,7 +77,9 @@ def _bends(network: Network, layer: layers.Layer) -> bool:
     )
 
 
-def _gather(network: Network, sample: Sample, *, batch_size: int, bent: list[layers.Weighted]) -> dict[str, Curvature]:
+def _gather(
+    network: Network, sample: Sample, *, batch_size: int, curved: list[layers.Weighted]
+) -> dict[str, Curvature]:
     means = statistics.means(network, sample)
     weighted = statistics.scored(network)
     sums = {la.name: [torch.zeros_like(la.weight.detach()), torch.zeros_like(la.bias.detach())] for la in weighted}
@@ -88,7 +90,7 @@ def _gather(network: Network, sample: Sample, *, batch_size: int, bent: list[lay
     for jets in sample.batches(min(batch_size, max(1, _MAX_VALUES // max(sizes, default=1)))):
         seen = recorded.run(network, jets.x)
         for layer in weighted:
-            find = _by_products if layer in bent else _by_logits
+            find = _by_products if layer in curved else _by_logits
             pairs = zip(sums[layer.name], find(seen, layer, jets, means[layer.name]), strict=True)
             sums[layer.name] = [total + term.reshape(total.shape) for total, term in pairs]
     return {name: _finished(name, terms, len(sample)) for name, terms in sums.items()}
@@ -168,8 +170,10 @@ def _by_products(seen: Recorded, layer: layers.Weighted, jets: Sample, means: Te
     # one product per neuron, whose weights differ only by what arrives
     totals, groups, reads = _Second(loss, seen.outputs(layer)), layer.kernels[0].groups, arriving[:, 0]
     every = torch.ones_like(reads[:, :1, 0])
-    bends = [totals.along(neuron, every) for neuron in range(layer.n_out)]
-    weights = torch.stack([bend @ reads[:, n * groups // layer.n_out] ** 2 for n, bend in enumerate(bends)])
+    curvatures = [totals.along(neuron, every) for neuron in range(layer.n_out)]
+    weights = torch.stack(
+        [curvature @ reads[:, n * groups // layer.n_out] ** 2 for n, curvature in enumerate(curvatures)]
+    )
     return weights, neurons
 
 

@@ -138,7 +138,7 @@ def hessian(network: Network, groups: Sequence[Group], sample: Sample, *, batch_
             (slope,) = torch.autograd.grad(loss, gate, create_graph=True)
             rows = [torch.autograd.grad(each, gate, retain_graph=True)[0] for each in slope]
             sums[index] = sums[index] + torch.stack(rows).diagonal()
-    return _mean_bends(sums, len(sample))
+    return _mean_curvatures(sums, len(sample))
 
 
 def _factors(network: Network, group: Group, gate: Tensor) -> dict[str, Tensor]:
@@ -164,7 +164,7 @@ def gauss_newton(network: Network, groups: Sequence[Group], sample: Sample, *, b
         for index, group in enumerate(groups):
             slopes = torch.stack([_slope(group, each) for each in columns])
             sums[index] = sums[index] + slopes.square().sum(dim=(0, 1))
-    return _mean_bends(sums, len(sample))
+    return _mean_curvatures(sums, len(sample))
 
 
 @torch.no_grad()
@@ -198,7 +198,7 @@ def spreads(network: Network, groups: Sequence[Group], sample: Sample, *, batch_
     return found
 
 
-def _mean_bends(sums: list[Tensor], n_jets: int) -> list[Tensor]:
+def _mean_curvatures(sums: list[Tensor], n_jets: int) -> list[Tensor]:
     found = [total / n_jets for total in sums]
     recorded.check_finite(found, "second derivatives are")
     return found

@@ -39,13 +39,13 @@ def diagonals(seen: Recorded, layer: Recurrent, loss: Tensor) -> list[Tensor]:
     (found,) = torch.autograd.grad(loss, out, create_graph=True)
     shape = (-1, out[0].numel() // out.shape[-1], out.shape[-1])
     (second,) = _jacobian(found.flatten(1), [out])
-    slope, bends = found.detach().reshape(shape), second.reshape(*shape, *shape[1:])
+    slope, curvature = found.detach().reshape(shape), second.reshape(*shape, *shape[1:])
     if layer.return_sequences and layer.backwards and layer.in_order:
-        slope, bends = slope.flip(1), bends.flip((1, 3))
+        slope, curvature = slope.flip(1), curvature.flip((1, 3))
     steps = _Steps(layer, seen.values[seen.network.sources[use][0]].detach(), slope)
     inputs, states = (steps.along(kind) for kind in KERNELS)
-    first = _hessian(inputs, bends)
-    again = _hessian(states, bends) if layer.cell == "gru" and layer.reset_after else first  # else both add up
+    first = _hessian(inputs, curvature)
+    again = _hessian(states, curvature) if layer.cell == "gru" and layer.reset_after else first  # else both add up
     return [_by_weight(inputs, *first), _by_weight(states, *again)]
 
 
@@ -56,8 +56,8 @@ class _Motion:
     `reads` (groups, n_columns), and by step, where they depend on the state, `reads_by_state` (n_jets, groups,
     n_columns, n_states);
     `state` (n_states, n_states) and `rows` (n_states, n_rows) are the Jacobian of a step, `slope` (n_rows) the gradient
-    of the loss by what is added, and `bend`, `mixed` and `own`, like those three, are second derivatives: by the state
-    twice, by the state and by what is added, by what is added twice.
+    of the loss by what is added, and `curvature`, `mixed` and `own`, like those three, are second derivatives: by the
+    state twice, by the state and by what is added, by what is added twice.
     """
 
     reads: Tensor
@@ -65,7 +65,7 @@ class _Motion:
     state: Tensor
     rows: Tensor
     slope: Tensor
-    bend: Tensor
+    curvature: Tensor
     mixed: Tensor
     own: Tensor
 
@@ -85,7 +85,7 @@ class _Steps:
         self.state, self.rows = self._derivatives(after)
         first = _gradients((self._adjoint(slope).flatten(0, 1) * after).sum(), self.leaves, twice=True)
         self.slopes = first[-2:]
-        self.bend, self.mixed = self._derivatives(torch.cat(first[:-2], dim=-1))
+        self.curvature, self.mixed = self._derivatives(torch.cat(first[:-2], dim=-1))
 
     def along(self, kind: str) -> _Motion:
         """Return how the steps depend on what is added to a kernel."""
@@ -108,7 +108,7 @@ class _Steps:
             state=self.state,
             rows=self.rows[index],
             slope=self._by_step(slope.detach()),
-            bend=self.bend,
+            curvature=self.curvature,
             mixed=self.mixed[index],
             own=self._by_step(torch.stack(own).sum(dim=0)),
         )
@@ -174,24 +174,24 @@ def _jacobian(values: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
     ]
 
 
-def _hessian(motion: _Motion, bends: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _hessian(motion: _Motion, curvature: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Return H (n_jets, n_rows, n_steps, n_steps), and by step how the state before it moves along all steps so far."""
     n_jets, n_steps, n_rows = motion.own.shape
     found, moves = motion.own.new_zeros(n_jets, n_rows, n_steps, n_steps), list[Tensor]()
     moved = motion.own.new_zeros(n_jets, n_rows, 0, motion.state.shape[-1])
     for step in range(n_steps):
         moves.append(moved)
-        found[:, :, :step, :step] += _by_jet(moved, motion.bend[:, step]) @ moved.mT
+        found[:, :, :step, :step] += _by_jet(moved, motion.curvature[:, step]) @ moved.mT
         cross = torch.einsum("nrus,nsr->nru", moved, motion.mixed[:, step])
         found[:, :, step, :step] += cross
         found[:, :, :step, step] += cross
         found[:, :, step, step] += motion.own[:, step]
         here = motion.rows[:, step].mT[:, :, None]
         moved = torch.cat([_by_jet(moved, motion.state[:, step].mT), here], dim=2)
-    put_out = [*moves[1:], moved][-bends.shape[1] :]
-    whole = [nn.functional.pad(each[..., : bends.shape[2]], (0, 0, 0, n_steps - each.shape[2])) for each in put_out]
+    put_out = [*moves[1:], moved][-curvature.shape[1] :]
+    whole = [nn.functional.pad(each[..., : curvature.shape[2]], (0, 0, 0, n_steps - each.shape[2])) for each in put_out]
     out = torch.cat(whole, dim=-1)
-    return found + _by_jet(out, bends.flatten(3, 4).flatten(1, 2)) @ out.mT, moves
+    return found + _by_jet(out, curvature.flatten(3, 4).flatten(1, 2)) @ out.mT, moves
 
 
 def _by_weight(motion: _Motion, hessian: Tensor, moves: list[Tensor]) -> Tensor:

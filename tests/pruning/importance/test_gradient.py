@@ -71,8 +71,8 @@ def test_obd_is_half_the_measured_curvature_times_the_squared_weight(name: str) 
     network = smooth.network(name)
     found = curvature.hessian(network, Sample(*smooth.jets(network)))
     for layer in weighted(network):
-        bends = [smooth.differences(network, layer.name, q, step=1e-4)[1] for q in range(layer.weight.numel())]
-        expected = torch.tensor(bends, dtype=torch.float64) * layer.weight.detach().flatten() ** 2 / 2
+        curvatures = [smooth.differences(network, layer.name, q, step=1e-4)[1] for q in range(layer.weight.numel())]
+        expected = torch.tensor(curvatures, dtype=torch.float64) * layer.weight.detach().flatten() ** 2 / 2
         assert torch.allclose(
             importance.obd(layer.kernels[0], "weight", found[layer.name]), expected, rtol=1e-4, atol=2e-6
         )

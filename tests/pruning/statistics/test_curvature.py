@@ -71,14 +71,14 @@ def test_every_jet_counts_not_only_the_last_batch(name: str) -> None:
 def test_both_ways_agree_where_all_is_piecewise_linear(name: str) -> None:
     network = smooth.network(name)
     x, y = smooth.jets(network)
-    products = curvature._gather(network, Sample(x, y), batch_size=10, bent=weighted(network))
+    products = curvature._gather(network, Sample(x, y), batch_size=10, curved=weighted(network))
     for layer, found in curvature.gauss_newton(network, Sample(x, y)).items():
         assert torch.allclose(found.weight, products[layer].weight)
         assert torch.allclose(found.neuron, products[layer].neuron)
 
 
 @pytest.mark.parametrize("name", BENT)
-def test_gauss_newton_is_another_matrix_where_the_network_bends(name: str) -> None:
+def test_gauss_newton_is_another_matrix_where_the_network_is_curved(name: str) -> None:
     network = smooth.network(name)
     x, y = smooth.jets(network)
     ours, linear = (

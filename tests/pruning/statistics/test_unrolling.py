@@ -18,8 +18,8 @@ from tests.pruning.statistics.test_recurrences import chain, recurrent
 from tests.pruning.statistics.test_recurrences import jets as drawn_jets
 
 NETWORKS = [
-    cells.network(form, sequences=sequences, bent=bent)
-    for form, sequences, bent in itertools.product(cells.FORMS, (False, True), (False, True))
+    cells.network(form, sequences=sequences, curved=curved)
+    for form, sequences, curved in itertools.product(cells.FORMS, (False, True), (False, True))
 ]
 
 
@@ -62,7 +62,7 @@ def test_obd_is_half_of_it_times_the_squared_weight() -> None:
 def test_a_product_for_each_weight_says_the_same_whichever_way_the_steps_run(
     form: str, options: dict[str, bool]
 ) -> None:
-    check_products(cells.network(form, sequences=True, bent=True, **options), *cells.jets())
+    check_products(cells.network(form, sequences=True, curved=True, **options), *cells.jets())
 
 
 @pytest.mark.slow
@@ -81,7 +81,7 @@ def check_products(network: Network, x: Tensor, y: Tensor) -> None:
 
 
 @pytest.mark.parametrize("activation", ["relu", "linear"])
-def test_a_cell_that_bends_nothing_has_the_curvature_of_its_readers(activation: str) -> None:
+def test_a_cell_without_curvature_of_its_own_has_that_of_its_readers(activation: str) -> None:
     network = cells.network("simple")
     cell = network["cell"].rebuilt(activation=activation)
     check_products(Network([network["x"], cell, *list(network)[2:]]).double(), *cells.jets())
@@ -121,7 +121,7 @@ def check_gauss_newton(network: Network, x: Tensor) -> None:
             assert torch.allclose(found[f"{cell.name}.{kind}"].weight.flatten(), total, atol=1e-12)
 
 
-def test_gauss_newton_is_another_matrix_for_a_cell_that_bends() -> None:
+def test_gauss_newton_is_another_matrix_for_a_curved_cell() -> None:
     network, data = cells.network("lstm"), cells.jets()
     linear, true = (
         of(network, Sample(*data))["cell.weight"].weight for of in (curvature.gauss_newton, curvature.hessian)

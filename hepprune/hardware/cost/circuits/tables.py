@@ -13,7 +13,7 @@ from hepprune.hardware.cost.circuits import operations
 from hepprune.hardware.cost.circuits.operations import Bill
 from hepprune.hardware.cost.circuits.wires import FINEST, Floats, Wires, constants, last_place
 from hepprune.network.layers import Activation, Layer
-from hepprune.network.stairs import SMALL, bend, of_layer
+from hepprune.network.stairs import SMALL, of_layer, ramp_constant
 from hepprune.quantisers import singles
 
 
@@ -66,7 +66,7 @@ def _priced(function: TabledLayer, low: float, high: float, fraction: float, neg
 
 def _ramp(bill: Bill, layer: Layer, value: Wires) -> Wires | None:
     """Return a function of two straight lines, None where it is of another kind or a table is smaller."""
-    constant = bend(layer, int(value.width[0]))
+    constant = ramp_constant(layer, int(value.width[0]))
     if constant is None:
         return None
     if isinstance(layer, Activation) and layer.function == "thresholded_relu":
