@@ -1,7 +1,7 @@
 """Vitis HLS and Vivado, where they are on PATH; their reports are read for real.
 
-No vendor tool has been run where hepprune is developed: there the commands run against a stand-in that writes the file
-tree of recorded runs, and fails in the way recorded runs failed.
+No vendor tool has been run where hepprune is developed: there the commands run against a substitute that writes the
+file tree of recorded runs, and fails in the way recorded runs failed.
 """
 
 import logging

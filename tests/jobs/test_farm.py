@@ -1,4 +1,4 @@
-"""`hepprune synth` as a user meets it: real processes, stand-ins of the vendor's programs, exit codes, Ctrl-C."""
+"""`hepprune synth` as a user meets it: real processes, substitutes of the vendor's programs, exit codes, Ctrl-C."""
 
 import json
 import shutil

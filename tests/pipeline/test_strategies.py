@@ -1,4 +1,4 @@
-"""The whole loop under hls4ml's own strategies, with a stand-in of the vendor's tool and without any."""
+"""The whole loop under hls4ml's own strategies, with a substitute of the vendor's tool and without any."""
 
 import json
 import os
@@ -50,7 +50,7 @@ lut=LITTLE; [ -f FIRST ] || lut=MUCH; echo "$name" >> FIRST
 mkdir -p "${name}_prj/solution1/syn/report"
 sed -e "s/NAME/$name/; s/LUTS/$lut/; s/DSPS/3/" TEMPLATE > "${name}_prj/solution1/syn/report/${name}_csynth.xml"
 """
-# Limits that the searched network has to be cut for, and what the stand-in says of the first design and of the others.
+# Limits that the searched network has to be cut for, and what the substitute says of the first design and others.
 BUDGETS: dict[str, dict[str, Any]] = {
     "latency": {"lut": 9000},
     "resource": {"lut": 15000, "dsp": 24, "latency_ns": 500, "interval_cycles": 32},

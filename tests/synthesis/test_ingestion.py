@@ -1,4 +1,4 @@
-"""What `hepprune ingest` and `hepprune synth` do, on public reports and on recorded stand-ins of the tools."""
+"""What `hepprune ingest` and `hepprune synth` do, on public reports and with substitutes of the tools."""
 
 import json
 import shutil
@@ -181,7 +181,7 @@ def test_the_commands(project: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand-ins that leave the file trees of recorded runs; `calls` counts how often each was run."""
+    """Substitutes that leave the file trees of recorded runs; `calls` counts how often each was run."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for program in ("sh", "cp", "mkdir", "cat", "grep", "echo", "sleep", "chmod"):

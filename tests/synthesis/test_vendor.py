@@ -1,4 +1,4 @@
-"""No vendor tool can be had here: a stand-in on PATH writes what recorded runs wrote, and fails as they failed."""
+"""No vendor tool can be had here: a substitute on PATH writes what recorded runs wrote, and fails as they failed."""
 
 import shutil
 from dataclasses import replace

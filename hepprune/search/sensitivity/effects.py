@@ -39,10 +39,10 @@ def measure(
     metric: Metric | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Iterator[tuple[Effect, ...]]:
-    """Yield for each group the effect of each of its stand-ins, against the network on the same jets.
+    """Yield for each group the effect of each of its variants, against the network on the same jets.
 
     Without a metric of its own, that is the loss. Classes told apart by one output from one input are measured many
-    stand-ins at a time; see `search.sensitivity.replay`.
+    variants at a time; see `search.sensitivity.replay`.
 
     Raises:
         DataError: the metric is not finite, for the network or for a change.
@@ -106,7 +106,7 @@ def _of_any_task(
     metric: Metric | None,
     advance: Callable[[int], None],
 ) -> Iterator[tuple[Effect, ...]]:
-    """Yield the same for any task, inputs and outputs: what follows a changed layer is run anew for each stand-in."""
+    """Yield the same for any task, inputs and outputs: what follows a changed layer is run anew for each variant."""
     base = network.activations(sample.x)
     before = _judged(network, base, sample, metric)
     for group in groups:
@@ -174,7 +174,7 @@ def _per_jet(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _means(chunks: Sequence[tuple[Tensor, Tensor]], n_jets: int) -> list[tuple[Difference, Difference]]:
-    """Return the mean differences in loss and accuracy of each stand-in, with the errors of those means."""
+    """Return the mean differences in loss and accuracy of each variant, with the errors of those means."""
     sums, squares = zip(*chunks, strict=True)
     means = torch.stack(sums).sum(dim=0) / n_jets
     variances = torch.stack(squares).sum(dim=0) / n_jets - means.square()

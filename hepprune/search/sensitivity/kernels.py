@@ -1,7 +1,7 @@
 """Kernels: what computes each layer's value in a replay, with as few passes over memory as give the same numbers.
 
 A value may be kept in units of its type's step, a power of two that is moved exactly into the weights around it; a
-quantised activation is then two passes in place. Stand-ins for a dense layer are stacked into one matrix product.
+quantised activation is then two passes in place. Variants of a dense layer are stacked into one matrix product.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -97,7 +97,7 @@ def _relu(kind: Quantiser | None, unit: float, *, in_place: bool) -> Compute:
 
 
 def stacked(network: Network, layers: Sequence[Layer], units: Mapping[str, float]) -> Compute:
-    """Return what computes the values of all stand-ins for a layer, of its name, (n_jets x n, *shape)."""
+    """Return what computes the values of all variants of a layer, of its name, (n_jets x n, *shape)."""
     unit = units[layers[0].name]
     before = [units[source] for source in network.sources[layers[0].name]]
     dense = [layer for layer in layers if isinstance(layer, Dense) and layer.result is None]

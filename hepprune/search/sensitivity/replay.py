@@ -1,8 +1,8 @@
 """Replay: what follows a changed layer, run for many changes in one call and for a few jets at a time.
 
 Three things make it faster than running the network once for each change. What comes before the changed layer is
-computed once. The changed layer's stand-ins are stacked into one matrix product, and everything after them runs on
-(jets x stand-ins) rows. The jets go through in chunks whose values stay in the processor's cache, on all of torch's
+computed once. The changed layer's variants are stacked into one matrix product, and everything after them runs on
+(jets x variants) rows. The jets go through in chunks whose values stay in the processor's cache, on all of torch's
 threads at once, in kernels that write as little as they can (`search.sensitivity.kernels`).
 """
 
@@ -23,14 +23,14 @@ from hepprune.search.sensitivity.kernels import Compute
 
 T = TypeVar("T")
 
-_CHUNK_BYTES = 2**22  # of the widest value of all stand-ins together: small enough for a cache, few enough calls
+_CHUNK_BYTES = 2**22  # of the widest value of all variants together: small enough for a cache, few enough calls
 _STACK_BYTES = 2**28  # of stacked weights that are kept at once
 _CHUNK_JETS = (128, 4096)
 
 
 @dataclass(frozen=True)
 class LayerVariants:
-    """Stand-ins for one layer, of its name, each with other weights or another type, and the same shape of result."""
+    """Variants of one layer, of its name, each with other weights or another type, and the same shape of result."""
 
     layers: tuple[Layer, ...]
 
@@ -40,15 +40,15 @@ class LayerVariants:
         return self.layers[0].name
 
     def __len__(self) -> int:
-        """Return the number of stand-ins."""
+        """Return the number of variants."""
         return len(self.layers)
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """Logits of one chunk of jets: of the network (n_jets, n_classes), and of each group's stand-ins.
+    """Logits of one chunk of jets: of the network (n_jets, n_classes), and of each group's variants.
 
-    The rows of `stacked[g]` are (n_jets x len(group g), n_classes), the stand-ins of one jet together.
+    The rows of `stacked[g]` are (n_jets x len(group g), n_classes), the variants of one jet together.
     """
 
     jets: slice
@@ -125,7 +125,7 @@ class _Plan:
     """A network prepared to run: a kernel per layer, a stacked one per group, and the layers that follow each group.
 
     A value may be kept in units of its type's step; then the kernels around it are scaled to match. A layer whose
-    weights are shared changes in several places, so for its stand-ins the `whole` network is run.
+    weights are shared changes in several places, so for its variants the `whole` network is run.
     """
 
     groups: tuple[LayerVariants, ...]
@@ -178,7 +178,7 @@ class _Plan:
         return values
 
     def after(self, index: int, x: Tensor, base: Mapping[str, Tensor]) -> Tensor:
-        """Return the logits of a group's stand-ins, (n_jets x n, n_classes)."""
+        """Return the logits of a group's variants, (n_jets x n, n_classes)."""
         group = self.groups[index]
         if index in self.whole:
             return torch.stack([network.logits(x) for network in self.whole[index]], dim=1).flatten(0, 1)

@@ -16,7 +16,7 @@ KIND = FixedPoint(6, 2, False, "TRN", "SAT")
 
 
 def logits(network: Network, x: torch.Tensor, groups: list[LayerVariants]) -> dict[str, torch.Tensor]:
-    """The logits of every group's stand-ins, (n_jets, n, n_classes)."""
+    """The logits of every group's variants, (n_jets, n, n_classes)."""
     found = {}
     for some, chunks in replay.run(network, x, groups, lambda chunk: chunk.stacked):
         for index, group in enumerate(some):
@@ -27,7 +27,7 @@ def logits(network: Network, x: torch.Tensor, groups: list[LayerVariants]) -> di
 
 @torch.no_grad()
 def check(network: Network, x: torch.Tensor, groups: list[LayerVariants]) -> None:
-    """Every stand-in gives the logits of the whole network with that layer in its place, bit for bit."""
+    """Every variant gives the logits of the whole network with that layer in its place, bit for bit."""
     found = logits(network, x, groups)
     for group in groups:
         for place, layer in enumerate(group.layers):
