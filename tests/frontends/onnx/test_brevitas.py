@@ -1,7 +1,5 @@
 """Taggers that Brevitas exports as QONNX: `data/make_brevitas.py` kept them, and what Brevitas itself puts out."""
 
-import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from hepprune.frontends.onnx import read, write
 from hepprune.network.ranges import exact_logits
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import Binary, Scaled
+from tests.frontends import interpreters
 from tests.frontends.onnx.models import computed
 
 DATA = Path(__file__).parent / "data"
@@ -55,11 +54,9 @@ def test_an_export_computes_what_brevitas_computes_and_shrinks(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("BREVITAS_PYTHON" not in os.environ, reason="BREVITAS_PYTHON names no interpreter with Brevitas")
 def test_other_exports_compute_what_brevitas_computes(tmp_path: Path) -> None:
     made = tmp_path / "brevitas.npz"
-    asked = [os.environ["BREVITAS_PYTHON"], DATA / "make_brevitas.py", made, "2"]
-    subprocess.run(asked, check=True, capture_output=True)
+    interpreters.run("brevitas", DATA / "make_brevitas.py", made, "2")
     with np.load(made) as found:
         for name in EXACT + IN_FLOAT:
             check(found, name, tmp_path)

@@ -1,7 +1,5 @@
 """Modules of PQuantML: by its own, where PQUANT_PYTHON names an interpreter that has it, and by their form alone."""
 
-import os
-import subprocess
 import sysconfig
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from hepprune.network import Activation, Dense, LayerNorm
 from hepprune.network.precision import Precision, quantise
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
+from tests.frontends import interpreters
 
 ROOT = Path(hepprune.__file__).parents[1]
 
@@ -184,9 +183,7 @@ def test_a_module_is_not_written_as_a_program_which_has_no_quantisers(tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif("PQUANT_PYTHON" not in os.environ, reason="PQUANT_PYTHON names no interpreter with PQuantML")
+@pytest.mark.slow
 def test_modules_compute_what_pquant_computes_bit_for_bit() -> None:
     check = Path(__file__).parent / "data" / "check_pquant.py"
-    asked = [os.environ["PQUANT_PYTHON"], check, ROOT, sysconfig.get_path("purelib")]
-    done = subprocess.run(asked, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    interpreters.run("pquant", check, ROOT, sysconfig.get_path("purelib"))

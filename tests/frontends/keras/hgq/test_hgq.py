@@ -1,8 +1,6 @@
 """HGQ2 itself is the oracle: `data/make_hgq.py` kept what its models put out."""
 
 import io
-import os
-import subprocess
 import zipfile
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from hepprune.frontends.keras.graph import lower
 from hepprune.network import Network, Weighted
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
+from tests.frontends import interpreters
 from tests.networks import weighted
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
@@ -66,9 +65,8 @@ def test_a_weight_that_is_pruned_keeps_no_bits_and_the_rest_their_own(tmp_path: 
     np.testing.assert_array_equal(read.weight_type.width, wanted)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_smaller_network_is_written_as_hgq_reads_it(name: str, tmp_path: Path) -> None:
-    """HGQ2 itself runs what was written where HGQ_PYTHON names an interpreter that has it."""
+def written(name: str, folder: Path) -> tuple[Path, np.ndarray]:
+    """Return the file of a smaller network, and what the pruned one that it comes from puts out."""
     path, kept = DATA / f"hgq_{name}.keras", np.load(DATA / f"hgq_{name}.npz")
     changed, rng = frontend.read(path), np.random.default_rng(0)
     for layer in weighted(changed):
@@ -77,17 +75,27 @@ def test_a_smaller_network_is_written_as_hgq_reads_it(name: str, tmp_path: Path)
     smaller = surgery.shrink(changed)
     if name == "convolutional":
         assert smaller.widths != changed.widths
+    np.save(folder / "features.npy", kept["features"])
     with torch.no_grad():
         wanted = changed(torch.as_tensor(kept["features"])).numpy()
-    written = frontend.write(smaller, tmp_path / "smaller.keras", like=path)
+    return frontend.write(smaller, folder / "smaller.keras", like=path), wanted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_smaller_network_is_written_as_it_computes(name: str, tmp_path: Path) -> None:
+    file, wanted = written(name, tmp_path)
     with torch.no_grad():
-        found = frontend.read(written)(torch.as_tensor(kept["features"])).numpy()
+        found = frontend.read(file)(torch.as_tensor(np.load(tmp_path / "features.npy"))).numpy()
     np.testing.assert_array_equal(found, wanted)
-    if "HGQ_PYTHON" in os.environ:
-        np.save(tmp_path / "features.npy", kept["features"])
-        arguments = [written, tmp_path / "features.npy", tmp_path / "outputs.npy"]
-        subprocess.run([os.environ["HGQ_PYTHON"], DATA / "make_hgq.py", *arguments], check=True, capture_output=True)
-        np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_hgq_computes_what_was_written(name: str, tmp_path: Path) -> None:
+    interpreters.of("hgq")
+    file, wanted = written(name, tmp_path)
+    interpreters.run("hgq", DATA / "make_hgq.py", file, tmp_path / "features.npy", tmp_path / "outputs.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), wanted)
 
 
 def test_a_batch_norm_of_fewer_channels_keeps_its_bits(tmp_path: Path) -> None:

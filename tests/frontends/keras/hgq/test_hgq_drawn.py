@@ -20,13 +20,11 @@ from hepprune.frontends import keras as frontend
 from hepprune.network import Network, Weighted
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
+from tests.frontends import interpreters
 from tests.frontends.keras.hgq.test_hgq import DATA
 from tests.networks import weighted
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif("HGQ_PYTHON" not in os.environ, reason="HGQ_PYTHON names no interpreter that has HGQ2"),
-]
+pytestmark = pytest.mark.slow
 Ask = Callable[..., dict[str, Any]]
 FLAT = ("dense", "linear", "norm", "curved", "affine", "add", "subtract", "multiply", "maximum", "average")
 UNEVEN = {"default_q_type": "kif", "i0": 3, "f0": 3, "heterogeneous_axis": (-1,)}
@@ -38,7 +36,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """Start HGQ2 in an interpreter of its own, and return what sends it a request."""
     log = tmp_path_factory.mktemp("hgq") / "log"
     environment = os.environ | {"KERAS_BACKEND": "torch"}
-    command = [os.environ["HGQ_PYTHON"], DATA / "draw_hgq.py"]
+    command = [interpreters.of("hgq"), DATA / "draw_hgq.py"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
     with log.open("w") as errors, subprocess.Popen(command, stderr=errors, **pipes) as process:
         assert process.stdin is not None

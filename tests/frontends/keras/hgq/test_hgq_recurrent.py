@@ -1,7 +1,5 @@
 """Simple recurrent layers and GRUs of HGQ2, which is the oracle: `data/make_hgq_recurrent.py` kept what its model puts out."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from hepprune.network import Recurrent, parts
 from hepprune.network.ranges import exact_activations, exact_logits
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
+from tests.frontends import interpreters
 from tests.frontends.keras.hgq.test_hgq import altered
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
@@ -44,8 +43,8 @@ def test_weights_of_a_cell_without_bits_are_pruned() -> None:
         assert (limit == 0).any()
 
 
-@pytest.mark.parametrize("path", [PATH, GATED])
-def test_a_smaller_cell_is_written_as_hgq_reads_it(path: Path, tmp_path: Path) -> None:
+def smaller_cell(path: Path, folder: Path) -> tuple[Path, np.ndarray]:
+    """Return the file of a smaller network, and what the pruned one that it comes from puts out."""
     changed, kept = frontend.read(path), np.load(path.with_suffix(".npz"))
     first, second = changed["first"], changed["second"]
     assert isinstance(first, Recurrent)
@@ -54,16 +53,27 @@ def test_a_smaller_cell_is_written_as_hgq_reads_it(path: Path, tmp_path: Path) -
     first.recurrent_digit_limit.view(-1, 4, 4)[:, [0, 2, 3], 1] = 0
     smaller = surgery.shrink(changed)
     assert smaller.widths["first"] < changed.widths["first"]
+    np.save(folder / "features.npy", kept["features"])
     with torch.no_grad():
         wanted = changed(torch.as_tensor(kept["features"])).numpy()
-        written = frontend.write(smaller, tmp_path / "smaller.keras", like=path)
-        found = frontend.read(written)(torch.as_tensor(kept["features"])).numpy()
+    return frontend.write(smaller, folder / "smaller.keras", like=path), wanted
+
+
+@pytest.mark.parametrize("path", [PATH, GATED])
+def test_a_smaller_cell_is_written_as_it_computes(path: Path, tmp_path: Path) -> None:
+    file, wanted = smaller_cell(path, tmp_path)
+    with torch.no_grad():
+        found = frontend.read(file)(torch.as_tensor(np.load(tmp_path / "features.npy"))).numpy()
     np.testing.assert_array_equal(found, wanted)
-    if "HGQ_PYTHON" in os.environ:
-        np.save(tmp_path / "features.npy", kept["features"])
-        arguments = [DATA / "make_hgq.py", written, tmp_path / "features.npy", tmp_path / "outputs.npy"]
-        subprocess.run([os.environ["HGQ_PYTHON"], *arguments], check=True, capture_output=True)
-        np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [PATH, GATED])
+def test_hgq_computes_the_cell_that_was_written(path: Path, tmp_path: Path) -> None:
+    interpreters.of("hgq")
+    file, wanted = smaller_cell(path, tmp_path)
+    interpreters.run("hgq", DATA / "make_hgq.py", file, tmp_path / "features.npy", tmp_path / "outputs.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), wanted)
 
 
 def test_the_gates_of_a_gru_have_types_of_their_own_and_so_has_what_they_multiply() -> None:

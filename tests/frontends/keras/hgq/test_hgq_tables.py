@@ -1,7 +1,5 @@
 """Table layers of HGQ2, whose edges are learned functions, beside what HGQ2 itself computes with them."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from hepprune.frontends import keras as frontend
 from hepprune.hardware import cost, targets
 from hepprune.network import Lookup, Network, exact_logits
 from hepprune.pruning.structure import surgery
+from tests.frontends import interpreters
 from tests.frontends.keras.hgq.test_hgq import DATA, altered
 
 PATH, KEPT = DATA / "hgq_tables.keras", np.load(DATA / "hgq_tables.npz")
@@ -51,18 +50,22 @@ def test_dead_edges_and_what_they_alone_fed_are_taken_out_and_no_output_moves() 
     np.testing.assert_array_equal(computed(smaller), computed(changed))
 
 
-def test_fewer_edges_are_written_as_hgq_reads_them(tmp_path: Path) -> None:
-    """HGQ2 itself runs what was written where HGQ_PYTHON names an interpreter that has it."""
+def test_fewer_edges_are_written_as_they_compute(tmp_path: Path) -> None:
     smaller = surgery.shrink(pruned(), warn=False)
     written = frontend.write(smaller, tmp_path / "smaller.keras", like=PATH)
     read = frontend.read(written)
     np.testing.assert_array_equal(computed(read), computed(smaller))
     assert read.shapes == smaller.shapes
-    if "HGQ_PYTHON" in os.environ:
-        np.save(tmp_path / "features.npy", KEPT["features"])
-        arguments = [written, tmp_path / "features.npy", tmp_path / "outputs.npy"]
-        subprocess.run([os.environ["HGQ_PYTHON"], DATA / "make_hgq.py", *arguments], check=True, capture_output=True)
-        np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), computed(smaller))
+
+
+@pytest.mark.slow
+def test_hgq_computes_fewer_edges_as_they_were_written(tmp_path: Path) -> None:
+    interpreters.of("hgq")
+    smaller = surgery.shrink(pruned(), warn=False)
+    file = frontend.write(smaller, tmp_path / "smaller.keras", like=PATH)
+    np.save(tmp_path / "features.npy", KEPT["features"])
+    interpreters.run("hgq", DATA / "make_hgq.py", file, tmp_path / "features.npy", tmp_path / "outputs.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), computed(smaller))
 
 
 def test_tables_become_an_adder_graph_with_a_price() -> None:

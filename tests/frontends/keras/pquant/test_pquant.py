@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import subprocess
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +17,7 @@ from hepprune.errors import NetworkError
 from hepprune.frontends import keras as frontend
 from hepprune.network import Network
 from hepprune.pruning.structure import surgery
+from tests.frontends import interpreters
 from tests.networks import weighted
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
@@ -52,9 +51,8 @@ def test_a_network_computes_what_pquant_computes_bit_for_bit(name: str, folder: 
     np.testing.assert_array_equal(outputs.numpy(), kept["outputs"])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_smaller_network_is_written_as_pquant_reads_it(name: str, folder: Path, tmp_path: Path) -> None:
-    """PQuantML itself runs what was written where PQUANT_PYTHON names an interpreter that has it."""
+def written(name: str, folder: Path, place: Path) -> tuple[Path, np.ndarray]:
+    """Return the file of a smaller network, and what the pruned one that it comes from puts out."""
     path, kept = folder / f"{name}.keras", np.load(folder / f"{name}.npz")
     changed, rng = frontend.read(path), np.random.default_rng(0)
     for layer in weighted(changed):
@@ -65,15 +63,26 @@ def test_a_smaller_network_is_written_as_pquant_reads_it(name: str, folder: Path
     smaller = surgery.shrink(changed)
     with torch.no_grad():
         wanted = changed(given(kept)).numpy()
-        written = frontend.write(smaller, tmp_path / "smaller.keras", like=path)
-        found = frontend.read(written)(given(kept)).numpy()
+    return frontend.write(smaller, place / "smaller.keras", like=path), wanted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_smaller_network_is_written_as_it_computes(name: str, folder: Path, tmp_path: Path) -> None:
+    file, wanted = written(name, folder, tmp_path)
+    with torch.no_grad():
+        found = frontend.read(file)(given(np.load(folder / f"{name}.npz"))).numpy()
     np.testing.assert_array_equal(found, wanted)
-    if "PQUANT_PYTHON" in os.environ:
-        np.savez(tmp_path / "features.npz", **{key: kept[key] for key in sorted(kept) if key != "outputs"})
-        arguments = [DATA / "make_pquant.py", written, tmp_path / "features.npz", tmp_path / "outputs.npy"]
-        environment = os.environ | {"KERAS_BACKEND": "torch"}
-        subprocess.run([os.environ["PQUANT_PYTHON"], *arguments], check=True, capture_output=True, env=environment)
-        np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_pquant_computes_what_was_written(name: str, folder: Path, tmp_path: Path) -> None:
+    interpreters.of("pquant")
+    file, wanted = written(name, folder, tmp_path)
+    kept = np.load(folder / f"{name}.npz")
+    np.savez(tmp_path / "features.npz", **{key: kept[key] for key in sorted(kept) if key != "outputs"})
+    interpreters.run("pquant", DATA / "make_pquant.py", file, tmp_path / "features.npz", tmp_path / "outputs.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), wanted)
 
 
 def _with_fewer_heads(path: Path) -> Network:
