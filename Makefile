@@ -49,13 +49,13 @@ lint: $(TESTED) ## ruff, mypy --strict, import contracts
 docs: $(TESTED) ## the pages of docs/ as a site in docs/_build/html; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
-dist: $(TESTED) ## sdist, the wheel that is built of it, and its commands from a folder with nothing else of hepprune
+dist: $(TESTED) ## sdist, the wheel that is built of it, and a small run of that wheel in a clean environment
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
-	$(BIN)/python -m pip install --quiet --no-deps --target dist/installed dist/*.whl
-	cd dist && PYTHONPATH=installed ../$(BIN)/python -c "import hepprune; print(hepprune.__version__, hepprune.__file__)" | grep /dist/installed/
-	cd dist && PYTHONPATH=installed ../$(BIN)/python -c "from hepprune.training import epochs; assert epochs._SOURCE.is_file(); from hepprune.firmware import texts; assert texts.read('stage.v')"
-	cd dist && PYTHONPATH=installed ../$(BIN)/python -m hepprune targets > /dev/null
+	$(PYTHON) -m venv dist/clean
+	dist/clean/bin/python -m pip install --quiet --constraint constraints.txt torch
+	dist/clean/bin/python -m pip install --quiet --constraint constraints.txt "$$(echo dist/*.whl)[hls,rtl,report]"
+	cd dist && clean/bin/hepprune run ../tests/small.yaml --build run --no-plots
 
 bench: $(READY) ## a side-by-side comparison of benchmarks/, results as JSON in benchmarks/results (BENCH=search_vs_uniform)
 	$(BIN)/python benchmarks/$(BENCH).py

@@ -5,6 +5,7 @@
 """The commands of the Makefile and of CI in environments of their own: `nox -s lint`, `nox -s quick_oldest`."""
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import nox
@@ -13,6 +14,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 QUICK = ("pytest", "-n", "2", "--dist", "loadgroup", "-m", "not slow")
 PINNED = ("--constraint", "constraints.txt")
+INSTALL = ("-m", "pip", "install", "--quiet")
 EXTRAS = "hls,rtl,jets,report,digits"
 
 
@@ -62,17 +64,52 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
 
 
+@nox.session(default=False)
+def frameworks(session: nox.Session) -> None:
+    """Run the tests that ask HGQ2, PQuantML and Brevitas themselves, which get an environment of their own."""
+    _installed(session, *PINNED)
+    python = _clean(session, "frameworks")
+    session.run(python, *INSTALL, "--requirement", "tests/frontends/frameworks.txt", external=True)
+    named = dict.fromkeys(("HGQ_PYTHON", "PQUANT_PYTHON", "BREVITAS_PYTHON"), python)
+    session.run("pytest", "-n", "2", "--dist", "loadgroup", "tests/frontends", *session.posargs, env=named)
+
+
+@nox.session
+def review(session: nox.Session) -> None:
+    """Hold the repository against the Scientific Python guide; what is argued against stands in pyproject.toml."""
+    session.install("sp-repo-review[cli]==2026.8.14")
+    session.run("repo-review", ".", *session.posargs)
+
+
 @nox.session
 def packages(session: nox.Session) -> None:
-    """Build the wheel and the source archive, install the wheel elsewhere and use it from an empty folder."""
+    """Build both packages, install each in a clean environment, and run a small job and `make hls` with them.
+
+    `nox -s packages -- RECIPE=tests/small.yaml` has `make hls` run the small job, too.
+    """
     session.install("build", "twine")
     shutil.rmtree("dist", ignore_errors=True)
     session.run("python", "-m", "build")
     session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
-    (wheel,) = Path("dist").glob("*.whl")
-    session.install(*PINNED, "torch", str(wheel))
+    (wheel,), (sources,) = (list(Path("dist").resolve().glob(kind)) for kind in ("*.whl", "*.tar.gz"))
+    pinned, small = ("--constraint", str(Path("constraints.txt").resolve())), Path("tests/small.yaml").resolve()
     session.chdir(session.create_tmp())
-    session.run("hepprune", "targets")
+    for package, extras in ((sources, ""), (wheel, "[all]")):
+        python = _clean(session, package.suffix[1:])
+        session.run(python, *INSTALL, *pinned, "torch", f"{package}{extras}", external=True)
+        session.run(python, "-m", "hepprune", "targets", external=True)
+    session.run(python, "-m", "hepprune", "run", str(small), "--build", "built", external=True)
+    with tarfile.open(sources) as archive:
+        archive.extractall(filter="data")
+    session.chdir(sources.name.removesuffix(".tar.gz"))
+    session.run("make", "hls", *session.posargs, external=True)
+
+
+def _clean(session: nox.Session, name: str) -> str:
+    """Return the interpreter of a new environment with nothing in it."""
+    folder = Path(session.create_tmp()) / name
+    session.run("python", "-m", "venv", "--clear", str(folder))
+    return str(folder / "bin" / "python")
 
 
 def _installed(session: nox.Session, *constraints: str) -> None:

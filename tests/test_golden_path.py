@@ -25,18 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("golden path")]  # one r
 
 @pytest.fixture(scope="module")
 def small() -> Recipe:
-    default = recipe.load(ROOT / "hls_projects/jet_tagger/recipe.yaml")
-    sections = {
-        "name": "small",  # a word of Verilog, as a user may well choose
-        "data": default.data.model_copy(update={"max_jets": 20_000}),
-        "model": default.model.model_copy(
-            update={"hidden": (12, 8), "training": recipe.Training(float_epochs=5, epochs=5)}
-        ),
-        "budget": recipe.Limits(latency_ns=25, interval_cycles=1, lut_of_baseline=0.4, max_accuracy_loss=0.05),
-        "search": recipe.Search(stages=4, fine_tune_epochs=1, settle_epochs=4, trim_epochs=2),
-        "checks": recipe.Checks(csim_vectors=5000, rtl_vectors=2000),
-    }
-    return default.model_copy(update=sections)
+    return recipe.load(ROOT / "tests/small.yaml")
 
 
 @pytest.fixture(scope="module")
