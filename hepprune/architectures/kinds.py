@@ -82,7 +82,7 @@ class GRU(OfConstituents):
 class Attention(OfConstituents):
     """A block of self-attention (Vaswani et al., arXiv:1706.03762) around which values pass, pooled, and layers `rho`.
 
-    Constituents are brought to `heads` x `channels` values each, which every head asks, answers and hands on with.
+    Constituents are brought to `heads` x `channels` values each, which every head has as queries, keys and values.
     """
 
     kind: Literal["attention"] = "attention"

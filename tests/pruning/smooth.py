@@ -100,15 +100,15 @@ def differences(net: Network, layer: str, index: int, *, step: float) -> tuple[f
 
 @torch.no_grad()
 def loss_with_factor(net: Network, layer: str, neuron: int, factor: float) -> float:
-    """Return the loss where what a neuron hands on is its mean plus `factor` times its deviation from it."""
+    """Return the loss where the output of a neuron is its mean plus `factor` times its deviation from it."""
     x, y = jets(net)
     values = net.activations(x)
     readers = net.readers(net[layer])
     name = readers[0].name if isinstance(readers[0], ReLU) else layer
-    handed = values[name].clone()
-    mean = handed[..., neuron].mean()
-    handed[..., neuron] = mean + factor * (handed[..., neuron] - mean)
+    activations = values[name].clone()
+    mean = activations[..., neuron].mean()
+    activations[..., neuron] = mean + factor * (activations[..., neuron] - mean)
     names = [node.name for node in net]
-    known = {n: values[n] for n in names[: names.index(name)]} | {name: handed}
+    known = {n: values[n] for n in names[: names.index(name)]} | {name: activations}
     logits = net.activations(x, known=known)[net.raw_output]
     return float(nn.functional.cross_entropy(logits, y))

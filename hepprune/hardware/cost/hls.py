@@ -131,7 +131,7 @@ class Priced:
             before = max((arrival[source] for source in operation.sources), default=0)
             cycles = int(self.layers[name].depth)
             wired = operation.kind in {"input", "wiring"}
-            if operation.streams:  # its first value is handed on once it has filled
+            if operation.streams:  # its first value leaves once it has filled
                 slowest, cycles = max(slowest, cycles), 0 if wired else STREAM_CYCLES
             # sums wait one cycle, and whatever is rounded or saturated on its own
             held = operation.kind in {"softmax", "recurrent", "table", "pool"} or operation.casts or cycles > 0

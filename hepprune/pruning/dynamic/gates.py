@@ -74,21 +74,21 @@ def with_gates(network: Network, layers: Sequence[str], *, k: int | None = None,
     if network.input.result is not None:
         raise NetworkError("gates are added to a float network, before it is quantised")
     generator = torch.Generator().manual_seed(seed)
-    handed = {_relu(network, name): Gate(name, f"saliency_{name}", f"gated_{name}") for name in layers}
+    gates = {_relu(network, name): Gate(name, f"saliency_{name}", f"gated_{name}") for name in layers}
     built: list[Layer] = []
     sources: dict[str, tuple[str, ...]] = {}
     for layer in network.clone():
         built.append(layer)
         read = network.sources.get(layer.name, ())
-        sources[layer.name] = tuple(handed[name].product if name in handed else name for name in read)
-        if gate := handed.get(layer.name):
+        sources[layer.name] = tuple(gates[name].product if name in gates else name for name in read)
+        if gate := gates.get(layer.name):
             added = _gate(network, gate, k=k, generator=generator)
             built += [*added, Merge(gate.product, "multiply")]
             reads = (network.input.name, *(node.name for node in added))
             sources |= {node.name: (reads[place],) for place, node in enumerate(added)}
             sources[gate.product] = (layer.name, gate.saliency)
     joined = Network(built, {name: read for name, read in sources.items() if read}, network.outputs)
-    return Gated(joined, tuple(handed.values()))
+    return Gated(joined, tuple(gates.values()))
 
 
 def _relu(network: Network, name: str) -> str:

@@ -11,13 +11,13 @@ from hepprune.pruning.structure import blocks
 
 @criterion(granularities=NEURONS, gathers=activity.gather)
 def mean_activation(_kernel: Kernel, _granularity: str, gathered: Activity) -> Tensor:
-    """Return mean |a| of what each neuron or filter hands on, over jets and places (arXiv:1611.06440)."""
+    """Return mean |a| of each neuron's or filter's output, over jets and places (arXiv:1611.06440)."""
     return gathered.mean_size
 
 
 @criterion(granularities=NEURONS, gathers=activity.gather)
 def nonzero_activation(_kernel: Kernel, _granularity: str, gathered: Activity) -> Tensor:
-    """Return 1 - the fraction of zeros of what each neuron or filter hands on (APoZ, Hu et al., arXiv:1607.03250)."""
+    """Return 1 - the fraction of zeros of each neuron's or filter's output (APoZ, Hu et al., arXiv:1607.03250)."""
     return 1 - gathered.zeros
 
 
@@ -29,7 +29,7 @@ def wanda(kernel: Kernel, _granularity: str, gathered: Activity) -> Tensor:
 
 @criterion(granularities=NEURONS, gathers=activity.gather)
 def dead(_kernel: Kernel, _granularity: str, gathered: Activity) -> Tensor:
-    """Return max a - min a of what each neuron or filter hands on: 0 where it is constant on all jets.
+    """Return max a - min a of each neuron's or filter's output: 0 where it is constant on all jets.
 
     Constant neurons, those whose weights quantise to zero among them, go without loss on these jets; `surgery.shrink`
     removes those that are constant on every possible input.

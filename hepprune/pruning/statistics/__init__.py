@@ -17,7 +17,7 @@ class LayerStatistics:
     """For one layer: means over jets of squared per-jet gradients of the loss, and of what it reads and feeds.
 
     `weight_fisher`, shaped like the weights, is their empirical Fisher diagonal; `neuron_fisher` (n_out,) is the mean
-    of ((activation - mean) dL/dactivation)^2 for the value each neuron hands on; `mean` (n_out,) is that value's mean.
+    of ((activation - mean) dL/dactivation)^2 for the output of each neuron; `mean` (n_out,) is that output's mean.
     The rows of a recurrent layer's kernel are no neurons: there both are empty. `reads` (n_in,) is the mean of each of
     the layer's inputs over places; `read_fisher` (n_in,), of a dense layer on single jets, the mean of the squared
     gradient by each.
@@ -51,7 +51,7 @@ def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[
 
 @torch.no_grad()
 def means(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, Tensor]:
-    """Return the mean of what each neuron hands on, float64 (n_out,), by layer; of a constant it is that constant.
+    """Return the mean output of each neuron, float64 (n_out,), by layer; of a constant it is that constant.
 
     Raises:
         DataError: there are no jets.
@@ -61,9 +61,9 @@ def means(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[s
     for jets in sample.batches(batch_size):
         seen = recorded.run(network, jets.x)
         for layer in scored(network):
-            handed = recorded.rows(seen.handed(layer)).flatten(0, 2).double()
-            sums[layer.name] = sums.get(layer.name, torch.zeros(())) + handed.sum(dim=0)
-            counts[layer.name] = counts.get(layer.name, 0) + len(handed)
+            activations = recorded.rows(seen.activations(layer)).flatten(0, 2).double()
+            sums[layer.name] = sums.get(layer.name, torch.zeros(())) + activations.sum(dim=0)
+            counts[layer.name] = counts.get(layer.name, 0) + len(activations)
     return {name: total / counts[name] for name, total in sums.items()}
 
 
@@ -81,12 +81,12 @@ def kernel_gradients(seen: Recorded, loss: Tensor) -> dict[str, tuple[Tensor, Te
         DataError: a gradient is not finite.
     """
     layers = scored(seen.network)
-    points = [(seen.outputs(layer), seen.handed(layer)) for layer in layers]
+    points = [(seen.outputs(layer), seen.activations(layer)) for layer in layers]
     tensors = [tensor for pair in points for part in pair for tensor in part]
     found = iter(torch.autograd.grad(loss, tensors, materialize_grads=True))
     result = {}
-    for layer, (totals, handed) in zip(layers, points, strict=True):
-        pair = [recorded.rows([next(found) for _ in part], layer.kernels[0].groups) for part in (totals, handed)]
+    for layer, (totals, activations) in zip(layers, points, strict=True):
+        pair = [recorded.rows([next(found) for _ in part], layer.kernels[0].groups) for part in (totals, activations)]
         recorded.check_finite(pair)
         result[layer.name] = (pair[0], pair[1])
     return result
@@ -103,7 +103,10 @@ def _batch(network: Network, jets: Sample) -> dict[str, list[Tensor]]:
     found = kernel_gradients(seen, loss)
     for layer in scored(network):
         gradient, sensitivity = found[layer.name]
-        arriving, activation = seen.arriving(layer), recorded.rows(seen.handed(layer), layer.kernels[0].groups).detach()
+        arriving, activation = (
+            seen.arriving(layer),
+            recorded.rows(seen.activations(layer), layer.kernels[0].groups).detach(),
+        )
         weight = squares(gradient, arriving).reshape(layer.weight.shape)
         single = isinstance(layer, Dense) and gradient.shape[1] == 1
         read = (gradient[:, 0, 0] @ layer.used_weight().detach()).square().sum(dim=0) if single else none

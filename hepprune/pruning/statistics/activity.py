@@ -1,4 +1,4 @@
-"""What neurons hand on, over jets: the statistics that need no gradient."""
+"""Outputs of neurons over jets: the statistics that need no gradient."""
 
 from dataclasses import dataclass, fields
 
@@ -15,7 +15,7 @@ from hepprune.sample import Sample
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
-    """For one layer, over jets and places: range, mean size and fraction of zeros of what neurons hand on.
+    """For one layer, over jets and places: range, mean size and fraction of zeros of the outputs of neurons.
 
     Each is (n_out,). `arriving` is the root mean square of what each weight multiplies, shaped like the weights. The
     rows of a recurrent layer's kernel are no neurons: of those there is `arriving` alone, over jets and steps.
@@ -48,14 +48,14 @@ def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[
 
 
 def _of_layer(seen: Recorded, layer: Weighted, share: float) -> Activity:
-    handed, arriving = recorded.rows(seen.handed(layer)).flatten(0, 2), seen.arriving(layer)
-    if not torch.isfinite(handed).all():
-        raise DataError(f"what layer '{layer.name}' hands on is not finite; the network or its features hold NaN")
-    zeros = (handed == 0).to(handed.dtype).mean(dim=0)
+    activations, arriving = recorded.rows(seen.activations(layer)).flatten(0, 2), seen.arriving(layer)
+    if not torch.isfinite(activations).all():
+        raise DataError(f"the output of layer '{layer.name}' is not finite; the network or its features hold NaN")
+    zeros = (activations == 0).to(activations.dtype).mean(dim=0)
     return Activity(
-        low=handed.amin(dim=0),
-        high=handed.amax(dim=0),
-        mean_size=handed.abs().mean(dim=0) * share,
+        low=activations.amin(dim=0),
+        high=activations.amax(dim=0),
+        mean_size=activations.abs().mean(dim=0) * share,
         zeros=zeros * share,
         arriving=_squares(arriving, layer.weight) * share,
     )

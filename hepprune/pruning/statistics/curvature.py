@@ -32,7 +32,7 @@ _LINEAR = (
 class Curvature:
     """For one layer: the mean over jets of d2L/dw2, shaped like the weights, and of d2L/dm2 per neuron, (n_out,).
 
-    What the neuron hands on moves along its deviation from its mean, m times: m = -1 leaves the mean. The rows of a
+    The output of the neuron moves along its deviation from its mean, m times: m = -1 leaves the mean. The rows of a
     recurrent layer's kernel are no neurons: there `neuron` is empty.
     """
 
@@ -143,13 +143,13 @@ def _n_steps(network: Network, cell: layers.Recurrent) -> int:
 
 def _by_logits(seen: Recorded, layer: layers.Weighted, jets: Sample, means: Tensor) -> tuple[Tensor, Tensor]:
     """Return sums over jets of the Gauss-Newton diagonals: of squared derivatives along the task's directions."""
-    points = [*seen.outputs(layer), *seen.handed(layer)]
+    points = [*seen.outputs(layer), *seen.activations(layer)]
     half, groups = len(points) // 2, layer.kernels[0].groups
     along = jets.directions(seen.raw)
     found = [torch.autograd.grad(e.sum(), points, retain_graph=True, materialize_grads=True) for e in along]
     arriving = seen.arriving(layer)
     slopes = torch.stack([recorded.rows(each[:half], groups) for each in found])
-    change = recorded.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.raw[0].dtype)
+    change = recorded.rows(seen.activations(layer)).detach().flatten(2) - means.to(seen.raw[0].dtype)
     by_neuron = torch.stack([(recorded.rows(each[half:]).flatten(2) * change).sum(dim=1) for each in found])
     if slopes.shape[2] == 1:
         weight = torch.einsum("ngf,ngk->gfk", slopes[:, :, 0].square().sum(dim=0), arriving[:, 0] ** 2)
@@ -162,9 +162,9 @@ def _by_logits(seen: Recorded, layer: layers.Weighted, jets: Sample, means: Tens
 def _by_products(seen: Recorded, layer: layers.Weighted, jets: Sample, means: Tensor) -> tuple[Tensor, Tensor]:
     """Return sums over jets of the Hessian's diagonals, by Hessian-vector products."""
     loss = jets.loss(seen.raw, reduction="sum")
-    arriving, handed = seen.arriving(layer), _Second(loss, seen.handed(layer))
-    change = recorded.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.raw[0].dtype)
-    neurons = torch.stack([handed.along(neuron, change[..., neuron]).sum() for neuron in range(layer.n_out)])
+    arriving, activations = seen.arriving(layer), _Second(loss, seen.activations(layer))
+    change = recorded.rows(seen.activations(layer)).detach().flatten(2) - means.to(seen.raw[0].dtype)
+    neurons = torch.stack([activations.along(neuron, change[..., neuron]).sum() for neuron in range(layer.n_out)])
     if arriving.shape[1] > 1:
         return _by_weight(loss, layer.weight), neurons
     # one product per neuron, whose weights differ only by what arrives

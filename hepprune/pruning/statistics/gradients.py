@@ -47,8 +47,8 @@ def _batch(network: Network, jets: Sample, means: dict[str, Tensor]) -> dict[str
     found = statistics.kernel_gradients(seen, loss)
     for layer in statistics.scored(network):
         gradient, sensitivity = found[layer.name]
-        arriving, handed = seen.arriving(layer), recorded.rows(seen.handed(layer)).detach().flatten(2)
-        neuron = ((handed - means[layer.name].to(handed.dtype)) * sensitivity.flatten(2)).sum(dim=1)
+        arriving, activations = seen.arriving(layer), recorded.rows(seen.activations(layer)).detach().flatten(2)
+        neuron = ((activations - means[layer.name].to(activations.dtype)) * sensitivity.flatten(2)).sum(dim=1)
         signed = torch.einsum("npgf,npgk->gfk", gradient, arriving)
         if gradient.shape[1] == 1:  # with one place per jet it is a matrix product
             absolute = torch.einsum("npgf,npgk->gfk", gradient.abs(), arriving.abs())

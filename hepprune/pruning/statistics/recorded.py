@@ -43,8 +43,8 @@ class Recorded:
         """Return the totals of every use of the layer, in the graph of autograd."""
         return [self.totals[use] for use in self.uses(layer)]
 
-    def handed(self, layer: Weighted) -> list[Tensor]:
-        """Return what the neurons hand on, in the graph of autograd: their activation where they have one."""
+    def activations(self, layer: Weighted) -> list[Tensor]:
+        """Return the outputs of the neurons, in the graph of autograd: their activation where they have one."""
         return [self.values[handed_on(self.network, use)] for use in self.uses(layer)]
 
 
@@ -67,7 +67,7 @@ def contributing(network: Network) -> list[Layer]:
 
 
 def handed_on(network: Network, name: str) -> str:
-    """Return the node whose value a neuron of `name` hands on: its activation where it has one."""
+    """Return the node whose value is the output of a neuron of `name`: its activation where it has one."""
     readers = network.readers(network[name])
     return readers[0].name if len(readers) == 1 and isinstance(readers[0], ReLU) else name
 

@@ -194,7 +194,7 @@ def spreads(network: Network, groups: Sequence[Group], sample: Sample, *, batch_
             low, high = ends[index]
             ends[index] = [torch.minimum(low, values.amin(dim=0)), torch.maximum(high, values.amax(dim=0))]
     found = [(high - low).amax(dim=-1) for low, high in ends]
-    recorded.check_finite(found, "what units hand on is")
+    recorded.check_finite(found, "the output of a unit is")
     return found
 
 

@@ -19,13 +19,19 @@ def test_activity_is_what_neurons_hand_on(name: str) -> None:
     values = network.activations(x)
     for layer in weighted(network):
         after = network.readers(layer)
-        handed = values[after[0].name if after and isinstance(after[0], ReLU) else layer.name].detach().flatten(0, -2)
-        found = activity.gather(network, Sample(x, y), batch_size=9)[layer.name]
-        assert torch.allclose(importance.mean_activation(layer.kernels[0], "neuron", found), handed.abs().mean(dim=0))
-        assert torch.allclose(
-            importance.nonzero_activation(layer.kernels[0], "neuron", found), (handed != 0).double().mean(dim=0)
+        activations = (
+            values[after[0].name if after and isinstance(after[0], ReLU) else layer.name].detach().flatten(0, -2)
         )
-        assert torch.equal(importance.dead(layer.kernels[0], "neuron", found), handed.amax(dim=0) - handed.amin(dim=0))
+        found = activity.gather(network, Sample(x, y), batch_size=9)[layer.name]
+        assert torch.allclose(
+            importance.mean_activation(layer.kernels[0], "neuron", found), activations.abs().mean(dim=0)
+        )
+        assert torch.allclose(
+            importance.nonzero_activation(layer.kernels[0], "neuron", found), (activations != 0).double().mean(dim=0)
+        )
+        assert torch.equal(
+            importance.dead(layer.kernels[0], "neuron", found), activations.amax(dim=0) - activations.amin(dim=0)
+        )
 
 
 def test_wanda_weighs_weights_by_what_they_multiply() -> None:

@@ -31,10 +31,10 @@ def one_jet(network: Network, x: torch.Tensor, y: torch.Tensor) -> dict[str, tup
         if value.requires_grad:
             value.retain_grad()
     nn.functional.cross_entropy(values[network.raw_output], y[None]).backward()
-    handed = {"dense_1": "relu_1", "dense_2": "relu_2", "dense_3": "dense_3"}
+    activations = {"dense_1": "relu_1", "dense_2": "relu_2", "dense_3": "dense_3"}
     return {
         name: (network[name].weight.grad.clone(), values[last].detach()[0], values[last].grad[0])
-        for name, last in handed.items()
+        for name, last in activations.items()
     }
 
 

@@ -26,7 +26,7 @@ from hepprune.network import Dense, Lookup, Shape, Weighted
 from hepprune.network.layers.activation import FUNCTIONS
 from hepprune.quantisers import FixedPoints
 
-ONE = FixedPoint(1, 1, signed=False)  # of weights that hand on what they read
+ONE = FixedPoint(1, 1, signed=False)  # of weights that put out what they read
 # Of biases that are zero: it holds nothing else that a value is, so that no constant is moved there.
 ZERO = FixedPoint(1, 40, signed=False)
 _SIMILAR = ("tanh", "sigmoid", "softplus", "softsign", "elu", "selu", "gelu", "swish", "exponential")
@@ -78,12 +78,12 @@ def tables(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         (part,) = convolution.conv(replace(shaped, kind=native.kind.replace("T", "")), arriving)
     if not isinstance(part.layer, Weighted):
         raise native.refuse("cannot be taken over")
-    handed = part.layer
+    layer = part.layer
     named = (native.part("edges"), native.part("tables"))
     rows = torch.arange(edges.n_out)[:, None] == (kept % edges.n_out)[None]
     total = Dense(native.name, rows.float(), torch.zeros(edges.n_out), weight_type=ONE, bias_type=ZERO)
     parts = [
-        Part(handed.rebuilt(name=named[0], weight_type=ONE, bias_type=ZERO, result=kinds)),
+        Part(layer.rebuilt(name=named[0], weight_type=ONE, bias_type=ZERO, result=kinds)),
         Part(Lookup(named[1], table[..., kept, :], holder(kinds), numbers=kept), (named[0],)),
         Part(total, (named[1],)),
     ]
