@@ -77,7 +77,7 @@ def synthesise(
                 with Ledger(ledger) as book:
                     book.record(run.key, run.measurement, run.failure, description=str(run.project))
     finally:
-        stop.set()  # threads do not hear of Ctrl-C, and would wait for their programs for hours
+        stop.set()  # threads do not learn of Ctrl-C, and would wait for their programs for hours
     return [runs[job] for job in works]
 
 

@@ -188,7 +188,7 @@ class Network(Module):
         return self[sources[0]]
 
     def readers(self, layer: Layer) -> list[Layer]:
-        """Return the layers fed by `layer`."""
+        """Return the layers that read `layer`."""
         return [self[name] for name in self._readers.get(layer.name, ())]
 
     def following(self, name: str) -> tuple[str, ...]:

@@ -54,10 +54,10 @@ def end_to_end(values: Sequence[NDArray[T]]) -> NDArray[T]:
 def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> Interface:
     """Return which raw feature becomes which bits of a network's firmware, and what its output bits mean."""
     network = built.network
-    fed = list(zip(network.inputs, scalers.values(), strict=True))
+    ports = list(zip(network.inputs, scalers.values(), strict=True))
     ends = network.raw_outputs if built.design else network.outputs  # firmware in Verilog has no head
     results = list(zip(ends, context.recipe.outputs.values(), strict=True))
-    values = [_value_names(scaler.feature_names, layer.n_features) for layer, scaler in fed]
+    values = [_value_names(scaler.feature_names, layer.n_features) for layer, scaler in ports]
     named = [output.values for _, output in results]
     inputs, outputs = (list(itertools.chain(*names)) for names in (values, named))
     arriving, leaving = _layout(context, built, inputs=inputs, outputs=outputs)
@@ -67,7 +67,7 @@ def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> I
         **_place(context, built),
         inputs=tuple(
             _input(*port, words, lsb=context.recipe.data.lsb)
-            for port, words in zip(fed, _shared(arriving, values), strict=True)
+            for port, words in zip(ports, _shared(arriving, values), strict=True)
         ),
         outputs=tuple(
             OutputPort(name=name, shape=network.shapes[name], meaning=_meaning(network[name], output.task), words=words)

@@ -168,8 +168,8 @@ def untrained(recipe: Recipe, model: Network | None) -> Network:
             f"'{file}' takes {_text(shapes)} features and gives {_text(n_out)} {what}, "
             f"the recipe names {_text(wanted[0])} and {_text(wanted[1])}"
         )
-    fed = [layer.name for layer in tagger.inputs]
-    for kind, own, named in (("inputs", fed, list(inputs)), ("outputs", list(tagger.outputs), list(outputs))):
+    ports = [layer.name for layer in tagger.inputs]
+    for kind, own, named in (("inputs", ports, list(inputs)), ("outputs", list(tagger.outputs), list(outputs))):
         if len(named) > 1 and own != named:
             raise RecipeError(f"'{file}' has the {kind} {', '.join(own)}, the recipe names {', '.join(named)}")
     for name, output in zip(tagger.raw_outputs, outputs.values(), strict=True):

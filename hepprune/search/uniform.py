@@ -34,7 +34,7 @@ def match(
 
     `cost` is exact (a solved adder graph), while the search steers by the price; the limit is corrected by their ratio
     until the cost lies where it should, so that the comparison favours this network and not the search. Where the cost
-    falls past the goal with the last weights of a layer, as all that only they fed goes with them, the way on begins
+    falls past the goal with the last weights of a layer, as all that only they supplied goes too, the way on begins
     at the whole network without that layer. A cost of less than one counts as one, as a graph without adders has none.
     Where weights alone cannot lead there, layers' own scales are evened out, then layers may go that an output can do
     without, then the goal is doubled until they can.

@@ -26,8 +26,8 @@ _PHASE = re.compile(
 )
 
 
-def unheard(_phase: str) -> None:
-    """Take note of no phase; a lambda could not be sent to another process."""
+def unreported(_phase: str) -> None:
+    """Report no phase; a lambda could not be sent to another process."""
 
 
 def unstopped() -> bool:
@@ -68,7 +68,7 @@ class Job:
     """A design to measure: Verilog and its top, an HLS project if there is one, part, clock, and the RTL's cycles.
 
     `progress` is told what the log says is going on; a program is ended as soon as `stopped` says so, which is how a
-    thread that waits for one hears of Ctrl-C.
+    thread that waits for one learns of Ctrl-C.
     """
 
     folder: Path
@@ -81,7 +81,7 @@ class Job:
     hls_project: Path | None = None
     time_limit_s: float = TIME_LIMIT_S
     memory_limit_bytes: float | None = None
-    progress: Callable[[str], object] = field(default=unheard, compare=False)
+    progress: Callable[[str], object] = field(default=unreported, compare=False)
     stopped: Callable[[], bool] = field(default=unstopped, compare=False)
 
     @classmethod

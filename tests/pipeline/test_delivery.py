@@ -38,7 +38,7 @@ def delivered(scaler: str, build: Path) -> Path:
     bits = recipe.Bits(inputs="ap_fixed<9,4,AP_RND_CONV,AP_SAT>", activations=5)
     training = recipe.Training(float_epochs=2, epochs=2)
     sections = {
-        "name": "fed",
+        "name": "ports",
         "data": default.data.model_copy(update={"max_jets": 8000, "scaler": scaler}),
         "model": recipe.Model(hidden=(8, 6), bits=bits, training=training),
     }
@@ -69,7 +69,7 @@ def own_types(network: Network) -> Network:
 
 @pytest.fixture(scope="module", params=SCALERS[:1])
 def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return delivered(request.param, tmp_path_factory.mktemp("fed") / "build")
+    return delivered(request.param, tmp_path_factory.mktemp("ports") / "build")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_the_header_computes_in_integers_where_the_scaler_shifts(build: Path, de
     assert ("double" in (build / "scales.h").read_text()) != shifts
 
 
-def test_the_verilog_fed_from_raw_columns_puts_out_the_logits(
+def test_the_verilog_given_raw_columns_puts_out_the_logits(
     build: Path, described: dict[str, Any], words: NDArray[np.int64], simulation: Path, tmp_path: Path
 ) -> None:
     scaler, network = scaling.load(build / "scaler.json"), load(build / "network.npz")

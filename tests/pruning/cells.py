@@ -84,5 +84,5 @@ def gates(cell: Recurrent, now: Tensor, state: Tensor) -> Sequence[Tensor]:
     b, c = cell.bias.chunk(3), cell.recurrent_bias.chunk(3)
     update, reset = (now @ w[i].T + state @ u[i].T + b[i] + c[i] for i in range(2))
     r = torch.sigmoid(reset)
-    heard = r * (state @ u[2].T + c[2]) if cell.reset_after else (r * state) @ u[2].T + c[2]
-    return update, reset, now @ w[2].T + b[2] + heard
+    recurrent = r * (state @ u[2].T + c[2]) if cell.reset_after else (r * state) @ u[2].T + c[2]
+    return update, reset, now @ w[2].T + b[2] + recurrent

@@ -130,7 +130,7 @@ def test_unit_gradients_are_what_differences_of_the_loss_say(name: str) -> None:
 
             @torch.no_grad()
             def logits(shift: float, at: int = unit, of: coupling.Group = group) -> Tensor:
-                """Scale the columns that read the unit, and let biases keep its mean: readers then hear less of it."""
+                """Scale the columns that read the unit, and let biases keep its mean: readers then read less of it."""
                 less = network.clone()
                 for member in of.of("read"):
                     reader = less[member.layer]

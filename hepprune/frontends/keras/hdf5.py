@@ -41,7 +41,7 @@ def opened(source: Path | bytes) -> Iterator[h5py.File]:
 
 
 def _check_heaps(content: bytes | mmap.mmap) -> None:
-    """Refuse a heap with free space of no size: HDF5 1.14 would look behind it for ever, and not hear of Ctrl-C."""
+    """Refuse a heap with free space of no size: HDF5 1.14 would look behind it for ever, and not notice Ctrl-C."""
     n_objects = 0
     for heap in _HEAP.finditer(content):
         place, end = heap.end(), len(content) - _OBJECT.size

@@ -13,13 +13,13 @@ from tests.pruning import graphs
 
 
 def scaled(network: Network, group: Group, unit: int, factor: float) -> Network:
-    """Return a network whose readers hear a unit's deviation from its mean `factor` times."""
+    """Return a network whose readers read a unit's deviation from its mean `factor` times."""
     changed, means = network.clone(), unit_gradients.input_means(network, unlabelled(jets(network)[0]))
     with torch.no_grad():
         for member in group.of("read"):
             layer, own = changed[member.layer], list(member.indices[unit])
-            heard = layer.weight[..., own].reshape(len(layer.bias), -1, len(own)).sum(dim=1)
-            layer.bias += (1 - factor) * heard @ means[member.layer][own]
+            used = layer.weight[..., own].reshape(len(layer.bias), -1, len(own)).sum(dim=1)
+            layer.bias += (1 - factor) * used @ means[member.layer][own]
             layer.weight[..., own] *= factor
     return changed
 

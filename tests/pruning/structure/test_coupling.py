@@ -225,7 +225,7 @@ def test_both_directions_of_a_recurrent_layer_lose_the_same_states(form: str) ->
     assert torch.allclose(small(x), masks.apply(network, coupling.cuts(both, [1]))(x), atol=1e-6)
 
 
-class Unheard(Layer):
+class Unruled(Layer):
     """A kind of layer that coupling has no rule for."""
 
     def compute(self, *values: torch.Tensor, quantised: bool) -> torch.Tensor:
@@ -236,7 +236,7 @@ class Unheard(Layer):
     ("layer", "why"),
     [
         (TopK("top", 2), "'top' lets the largest along it through"),
-        (Unheard("own"), "layer 'own' (Unheard) has no rule for what shrinks with it; all that it reads stays"),
+        (Unruled("own"), "layer 'own' (Unruled) has no rule for what shrinks with it; all that it reads stays"),
     ],
 )
 def test_what_goes_through_a_choice_or_an_unknown_layer_stays(layer: Layer, why: str) -> None:

@@ -138,7 +138,7 @@ def test_a_neuron_that_never_fires_is_dead() -> None:
     assert surgery.shrink(network)["a"].weight.tolist() == [[1, 1]]
 
 
-def test_a_neuron_nobody_reads_is_dead_and_so_is_what_fed_only_it() -> None:
+def test_a_neuron_nobody_reads_is_dead_and_so_is_what_only_it_reads() -> None:
     layers: list[Layer] = [
         Input("x", 1, INPUTS),
         dense("a", [[1], [2]], [0, 0]),

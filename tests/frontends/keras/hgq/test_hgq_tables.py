@@ -42,7 +42,7 @@ def test_tables_compute_what_hgq_computes_bit_for_bit(dtype: torch.dtype) -> Non
     np.testing.assert_array_equal(computed(frontend.read(PATH), dtype), KEPT["outputs"])
 
 
-def test_dead_edges_and_what_they_alone_fed_are_taken_out_and_no_output_moves() -> None:
+def test_dead_edges_and_what_only_they_supplied_are_taken_out_and_no_output_moves() -> None:
     changed = pruned()
     smaller = surgery.shrink(changed, warn=False)
     assert smaller.shapes["hidden"] == (4,) or smaller.shapes["hidden"][0] < changed.shapes["hidden"][0]
