@@ -34,7 +34,7 @@ from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.choices import Choice, ChoiceTable, Option, PlanProblem
 from hepprune.search.plans.pricing import Pricing
-from hepprune.search.plans.variants import Workshop
+from hepprune.search.plans.variants import Variants
 from hepprune.training import Fit
 
 ROOT = Path(__file__).parent.parent
@@ -81,8 +81,8 @@ def trained(job: recipe.Recipe, jets: taggers.Samples) -> Network:
 
 def table(network: Network, train: Sample, pricing: Pricing, settings: PlanSettings) -> Any:
     """Return the tagger's table of options."""
-    workshop = Workshop.of(network, train.first(searching.STATISTICS_JETS))
-    return tables.build(workshop, train.first(settings.n_jets), pricing, model="tagger", grid=settings.grid)
+    variants = Variants.of(network, train.first(searching.STATISTICS_JETS))
+    return tables.build(variants, train.first(settings.n_jets), pricing, model="tagger", grid=settings.grid)
 
 
 def compared(separable: Any, budget: Budget) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.exploring import explore
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.settling import settle
-from hepprune.search.plans.variants import ChoiceGrid, Workshop
+from hepprune.search.plans.variants import ChoiceGrid, Variants
 from hepprune.store import Journal
 from hepprune.training import Fit
 
@@ -90,9 +90,9 @@ def wholes(seed: int, strategy: str, sparsities: tuple[float, ...]) -> tuple[Who
     settings = PlanSettings(
         strategy=strategy, grid=ChoiceGrid(sparsities=sparsities, granularities=("weight", "neuron")), n_jets=N_JETS
     )
-    workshop, pricing = Workshop.of(network, sample), Pricing.of(network, TARGET, strategy=strategy)
-    table = tables.build(workshop, sample, pricing, model="m", grid=settings.grid)
-    models = (SearchedModel(name="m", given=network, workshop=workshop, sample=sample, test=sample),)
+    variants, pricing = Variants.of(network, sample), Pricing.of(network, TARGET, strategy=strategy)
+    table = tables.build(variants, sample, pricing, model="m", grid=settings.grid)
+    models = (SearchedModel(name="m", given=network, variants=variants, sample=sample, test=sample),)
     return Wholes(
         models=models, target=TARGET, settings=settings, problem=PlanProblem.of([table], Budget()), journal=Journal()
     ), {

@@ -26,7 +26,7 @@ from hepprune.search.plans.exploring import EVERY, MOST, explore
 from hepprune.search.plans.pareto import Plan, PlanSolution
 from hepprune.search.plans.pricing import Pricing, latency_limit
 from hepprune.search.plans.settling import EXHAUSTED, Settled, settle
-from hepprune.search.plans.variants import Workshop
+from hepprune.search.plans.variants import Variants
 from hepprune.store import Journal
 from hepprune.task import Tasks
 
@@ -140,15 +140,15 @@ def _read(named: tuple[str, Any], data: Path | tuple[Sample, Sample], settings: 
         if isinstance(sample.task, Tasks):
             raise DataError("plans are judged by one output, and these jets have targets of several")
         settings.measure(sample)
-    workshop = Workshop.of(network, train.first(STATISTICS_JETS), criterion=settings.criterion)
-    return SearchedModel(name=name, given=given, workshop=workshop, sample=train.first(settings.n_jets), test=test)
+    variants = Variants.of(network, train.first(STATISTICS_JETS), criterion=settings.criterion)
+    return SearchedModel(name=name, given=given, variants=variants, sample=train.first(settings.n_jets), test=test)
 
 
 def _table(model: SearchedModel, target: Target, settings: PlanSettings, journal: Journal, track: Track) -> ChoiceTable:
-    pricing = Pricing.of(model.workshop.network, target, strategy=settings.strategy, io_type=settings.io_type)
-    with track(f"options of {model.name}", len(list(model.workshop.options(settings.grid)))) as advance:
+    pricing = Pricing.of(model.variants.network, target, strategy=settings.strategy, io_type=settings.io_type)
+    with track(f"options of {model.name}", len(list(model.variants.options(settings.grid)))) as advance:
         return tables.build(
-            model.workshop,
+            model.variants,
             model.sample,
             pricing,
             model=model.name,

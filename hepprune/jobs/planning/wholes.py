@@ -20,7 +20,7 @@ from hepprune.sample import Sample
 from hepprune.search.plans import tables
 from hepprune.search.plans.choices import Option, PlanProblem, limit_name
 from hepprune.search.plans.pareto import Plan
-from hepprune.search.plans.variants import ChoiceGrid, Workshop
+from hepprune.search.plans.variants import ChoiceGrid, Variants
 from hepprune.search.sensitivity.effects import compare, scored
 from hepprune.store import Journal
 
@@ -52,11 +52,11 @@ class PlanSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchedModel:
-    """A model on its way through the search: as given, its workshop, jets that choose, and jets to test on."""
+    """A model on its way through the search: as given, its variants, jets that choose, and jets to test on."""
 
     name: str
     given: Any
-    workshop: Workshop
+    variants: Variants
     sample: Sample
     test: Sample
 
@@ -94,7 +94,7 @@ class Wholes:
     @property
     def lightness(self) -> float:
         """How many plans can be priced, as a fraction of those of small networks, in about the same time."""
-        n_weights = sum(nonzero_weights(model.workshop.network) for model in self.models)
+        n_weights = sum(nonzero_weights(model.variants.network) for model in self.models)
         return min(1.0, _LIGHT / max(n_weights, 1))
 
     def built(self, model: SearchedModel, plan: Plan) -> Network:
@@ -102,8 +102,8 @@ class Wholes:
         key = plan.key_of(model.name)
         found = self._networks.get(key)
         if found is None:
-            found = model.workshop.build(plan.of(model.name), draft=True)
-            if nonzero_weights(model.workshop.network) <= _KEPT:
+            found = model.variants.build(plan.of(model.name), draft=True)
+            if nonzero_weights(model.variants.network) <= _KEPT:
                 self._networks[key] = found
         return found
 
@@ -139,7 +139,7 @@ class Wholes:
 
     @cached_property
     def _before(self) -> dict[str, Score]:
-        return {model.name: self._score(model, model.workshop.network) for model in self.models}
+        return {model.name: self._score(model, model.variants.network) for model in self.models}
 
     @torch.no_grad()
     def _score(self, model: SearchedModel, network: Network) -> Score:
@@ -152,7 +152,7 @@ class Wholes:
 
     @cached_property
     def _given(self) -> list[Any]:
-        given = [[*model.workshop.key, model.sample.key] for model in self.models]
+        given = [[*model.variants.key, model.sample.key] for model in self.models]
         judged_by = [tables.named(self.settings.measure(model.sample)) for model in self.models]
         return [given, judged_by]
 
@@ -161,8 +161,8 @@ class Wholes:
         return tuple(self._planned(model, plan.of(model.name), out) for model in self.models)
 
     def _planned(self, model: SearchedModel, options: dict[str, Option], out: Path | None) -> Planned:
-        network = model.workshop.build(options)
-        given, measure = model.workshop.network, self.settings.measure(model.test)
+        network = model.variants.build(options)
+        given, measure = model.variants.network, self.settings.measure(model.test)
         before, after, change = compare(given, network, model.test, measure)
         file = None
         if out is not None:

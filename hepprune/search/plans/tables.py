@@ -13,7 +13,7 @@ from hepprune.network import Layer, Network
 from hepprune.sample import Sample
 from hepprune.search.plans.choices import Choice, ChoiceTable, Option
 from hepprune.search.plans.pricing import Pricing, Share
-from hepprune.search.plans.variants import ROWS, ChoiceGrid, Workshop
+from hepprune.search.plans.variants import ROWS, ChoiceGrid, Variants
 from hepprune.search.sensitivity.effects import compare, measure
 from hepprune.search.sensitivity.replay import LayerVariants
 from hepprune.store import Journal
@@ -22,7 +22,7 @@ _TOGETHER = 16  # variants of one layer that are measured in one call
 
 
 def build(
-    workshop: Workshop,
+    variants: Variants,
     sample: Sample,
     pricing: Pricing,
     *,
@@ -41,16 +41,16 @@ def build(
         NetworkError: nothing in the network can be changed, or it has no price.
     """
     journal = Journal() if journal is None else journal
-    judge = _Judge(workshop=workshop, sample=sample, pricing=pricing, metric=metric, journal=journal)
+    judge = _Judge(variants=variants, sample=sample, pricing=pricing, metric=metric, journal=journal)
     choices = []
-    for name, options in workshop.options(grid):
-        whole = name in workshop.structures
+    for name, options in variants.options(grid):
+        whole = name in variants.structures
         choices.append(judge.structure(name, options) if whole else judge.layer(name, options))
         advance(1)
     if not choices:
         raise NetworkError("the network has no layer with weights before its logits, so there is nothing to choose")
-    layers = [choice.layer for choice in choices if choice.layer not in workshop.structures]
-    shares = {name: pricing.share(workshop.network[name]) for name in layers}
+    layers = [choice.layer for choice in choices if choice.layer not in variants.structures]
+    shares = {name: pricing.share(variants.network[name]) for name in layers}
     resources, latency_ns = pricing.fixed(shares)
     feeders = pricing.feeders(shares)
     return ChoiceTable(
@@ -62,7 +62,7 @@ def build(
 class _Judge:
     """What measures and prices the options of one model."""
 
-    workshop: Workshop
+    variants: Variants
     sample: Sample
     pricing: Pricing
     metric: Metric
@@ -70,18 +70,18 @@ class _Judge:
 
     def layer(self, name: str, options: Sequence[Option]) -> Choice:
         """Return the choice of one layer, each option measured and priced beside the other layers as they are."""
-        variants: dict[Option, Layer] = {}
+        built: dict[Option, Layer] = {}
         for option in options:
             with suppress(NetworkError):  # it would be left empty
-                variants[option] = self.workshop.layer(name, option)
+                built[option] = self.variants.layer(name, option)
         unchanged = Option()
-        distinct = {_effect(option): layer for option, layer in variants.items()}
+        distinct = {_effect(option): layer for option, layer in built.items()}
         tried = [option for option in distinct if option != unchanged]
         key = ["effects", *self._key, name, [option.key for option in tried]]
         pairs = self.journal.remember(key, partial(self._measured, [distinct[option] for option in tried]))
         effects = {unchanged: (0.0, 0.0)} | dict(zip(tried, pairs, strict=True))
         found = []
-        for option, layer in variants.items():
+        for option, layer in built.items():
             share, (loss, error) = self.pricing.share(layer, kept=option.kept), effects[_effect(option)]
             priced = _priced(option, share)
             found.append(replace(priced, loss=loss, error=error, interval_cycles=share.interval_cycles))
@@ -92,7 +92,7 @@ class _Judge:
         nothing = Resources(**dict.fromkeys(self.pricing.whole.resources.known(), 0.0))
         found = [replace(options[0], resources=nothing)]
         for option in options[1:]:
-            without = self.workshop.build({name: option})
+            without = self.variants.build({name: option})
             key = ["structure", *self._key, name, option.key]
             loss, error = self.journal.remember(key, partial(self._of_whole, without))
             found.append(_priced(replace(option, loss=loss, error=error), self.pricing.structure(without)))
@@ -100,18 +100,18 @@ class _Judge:
 
     @property
     def _key(self) -> tuple[str, ...]:
-        return *self.workshop.key, self.sample.key, named(self.metric)
+        return *self.variants.key, self.sample.key, named(self.metric)
 
     def _of_whole(self, after: Network) -> tuple[float, float]:
         """Return the loss of another network, positive for worse, and its statistical error."""
-        change = compare(self.workshop.network, after, self.sample, self.metric)[2]
+        change = compare(self.variants.network, after, self.sample, self.metric)[2]
         return metrics.lost(self.metric, change.value), change.error
 
     def _measured(self, layers: Sequence[Layer]) -> list[tuple[float, float]]:
         found: list[tuple[float, float]] = []
         for start in range(0, len(layers), _TOGETHER):  # fewer at once need less memory, and stay in the cache
             group = LayerVariants(tuple(layers[start : start + _TOGETHER]))
-            (effects,) = measure(self.workshop.network, self.sample, [group], metric=self.metric)
+            (effects,) = measure(self.variants.network, self.sample, [group], metric=self.metric)
             found += [(metrics.lost(self.metric, effect.metric.value), effect.metric.error) for effect in effects]
         return found
 

@@ -52,7 +52,7 @@ class ChoiceGrid:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workshop:
+class Variants:
     """A network with what is needed to build variants of its layers: a criterion and what it has gathered on jets.
 
     `gathered_on` is the key of these jets.
@@ -67,7 +67,7 @@ class Workshop:
     _made: dict[tuple[object, ...], Layer] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, network: Network, sample: Sample, *, criterion: str = "fisher") -> "Workshop":
+    def of(cls, network: Network, sample: Sample, *, criterion: str = "fisher") -> "Variants":
         """Gather the criterion's statistics and the neurons' means on jets."""
         method = importance.find(criterion)
         gathered, found = method.gather(network, sample), structures.find(network, method, sample)

@@ -20,7 +20,7 @@ from hepprune.search.plans.exploring import explore
 from hepprune.search.plans.pareto import Plan
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.settling import settle
-from hepprune.search.plans.variants import ChoiceGrid, Workshop
+from hepprune.search.plans.variants import ChoiceGrid, Variants
 from hepprune.store import Journal
 
 TARGET = targets.load("generic_vu13p")
@@ -63,10 +63,10 @@ def case(request: pytest.FixtureRequest, tagger: Network, jets: tuple[Sample, Sa
     grid = ChoiceGrid(
         sparsities=(0.6, 0.9), granularities=("neuron",) if factors else ("weight", "neuron"), reuse_factors=factors
     )
-    workshop = Workshop.of(tagger, few)
-    table = tables.build(workshop, few, Pricing.of(tagger, TARGET, strategy=strategy), model="tagger", grid=grid)
+    variants = Variants.of(tagger, few)
+    table = tables.build(variants, few, Pricing.of(tagger, TARGET, strategy=strategy), model="tagger", grid=grid)
     model, problem = (
-        SearchedModel(name="tagger", given=tagger, workshop=workshop, sample=few, test=few),
+        SearchedModel(name="tagger", given=tagger, variants=variants, sample=few, test=few),
         PlanProblem.of([table], Budget()),
     )
     wholes = Wholes(

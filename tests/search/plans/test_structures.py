@@ -13,7 +13,7 @@ from hepprune.sample import Sample
 from hepprune.search.plans import tables
 from hepprune.search.plans.choices import ChoiceTable, Option
 from hepprune.search.plans.pricing import Pricing
-from hepprune.search.plans.variants import ChoiceGrid, Workshop
+from hepprune.search.plans.variants import ChoiceGrid, Variants
 from hepprune.search.sensitivity.effects import compare
 from tests.networks import weighted
 from tests.pruning import graphs
@@ -38,13 +38,13 @@ def sample(network: Network) -> Sample:
 @pytest.fixture(scope="module")
 def table(network: Network, sample: Sample) -> ChoiceTable:
     pricing = Pricing.of(network, TARGET, strategy="latency")
-    return tables.build(Workshop.of(network, sample), sample, pricing, model="m", grid=GRID)
+    return tables.build(Variants.of(network, sample), sample, pricing, model="m", grid=GRID)
 
 
 def test_heads_and_blocks_are_choices_measured_and_priced_whole(
     network: Network, sample: Sample, table: ChoiceTable
 ) -> None:
-    workshop = Workshop.of(network, sample)
+    variants = Variants.of(network, sample)
     whole = cost.estimate(network, TARGET, strategy="latency").resources
     structures = {choice.layer: choice.options for choice in table.choices if ":" in choice.layer}
     assert {name.partition(":")[0] for name in structures} == {"heads", "block"}
@@ -54,7 +54,7 @@ def test_heads_and_blocks_are_choices_measured_and_priced_whole(
     for name, options in structures.items():
         assert options[0].key == Option().key
         for option in options[1:]:
-            without = workshop.build({name: option})
+            without = variants.build({name: option})
             change = compare(network, without, sample, metrics.cross_entropy)[2]
             assert (option.loss, option.error) == pytest.approx((change.value, change.error))
             cells = cost.estimate(without, TARGET, strategy="latency").resources
@@ -63,7 +63,7 @@ def test_heads_and_blocks_are_choices_measured_and_priced_whole(
 
 
 def test_what_a_block_took_along_needs_no_other_cut(network: Network, sample: Sample) -> None:
-    workshop = Workshop.of(network, sample)
+    variants = Variants.of(network, sample)
     for block in blocks.blocks(network):
         chosen = {
             f"block:{block.end}": Option(granularity="layer", sparsity=1.0),
@@ -71,20 +71,20 @@ def test_what_a_block_took_along_needs_no_other_cut(network: Network, sample: Sa
         }
         names = {layer.name for layer in weighted(network)}
         chosen = {name: option for name, option in chosen.items() if name in names or ":" in name}
-        left = {layer.name for layer in workshop.build(chosen)}
+        left = {layer.name for layer in variants.build(chosen)}
         assert not left & set(block.layers)
 
 
 def test_a_head_leaves_beside_neurons_that_take_another_along(network: Network) -> None:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(200, *network.input.features_shape, generator=generator)
-    workshop = Workshop.of(network, Sample(x, torch.randint(3, (200,), generator=generator)))
-    choices = dict(workshop.options(GRID))
+    variants = Variants.of(network, Sample(x, torch.randint(3, (200,), generator=generator)))
+    choices = dict(variants.options(GRID))
     heads = next(name for name in choices if name.startswith("heads:"))
     for name, options in choices.items():
         for option in options:
             if option.granularity == "neuron":
-                assert torch.isfinite(workshop.build({name: option, heads: choices[heads][1]}).logits(x)).all()
+                assert torch.isfinite(variants.build({name: option, heads: choices[heads][1]}).logits(x)).all()
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from hepprune.sample import Sample
 from hepprune.search.plans import tables
 from hepprune.search.plans.choices import ChoiceTable, Option
 from hepprune.search.plans.pricing import Pricing, latency_limit
-from hepprune.search.plans.variants import ChoiceGrid, Workshop
+from hepprune.search.plans.variants import ChoiceGrid, Variants
 from hepprune.store import Journal
 from tests.networks import weighted
 
@@ -28,22 +28,22 @@ Jets = tuple[Sample, Sample]
 
 
 @pytest.fixture(scope="module")
-def workshop(tagger: Network, jets: Jets) -> Workshop:
-    return Workshop.of(tagger, jets[0].first(1000))
+def variants(tagger: Network, jets: Jets) -> Variants:
+    return Variants.of(tagger, jets[0].first(1000))
 
 
-def table(workshop: Workshop, sample: Sample, strategy: str, grid: ChoiceGrid = GRID) -> ChoiceTable:
-    pricing = Pricing.of(workshop.network, TARGET, strategy=strategy)
-    return tables.build(workshop, sample, pricing, model="tagger", grid=grid)
+def table(variants: Variants, sample: Sample, strategy: str, grid: ChoiceGrid = GRID) -> ChoiceTable:
+    pricing = Pricing.of(variants.network, TARGET, strategy=strategy)
+    return tables.build(variants, sample, pricing, model="tagger", grid=grid)
 
 
 @pytest.mark.parametrize("strategy", ["latency", "resource", "resource_unrolled", "distributed_arithmetic"])
-def test_shares_of_the_network_as_it_is_add_up_to_its_price(workshop: Workshop, jets: Jets, strategy: str) -> None:
+def test_shares_of_the_network_as_it_is_add_up_to_its_price(variants: Variants, jets: Jets, strategy: str) -> None:
     grid = ChoiceGrid(
         sparsities=(0.5,), granularities=("weight",), reuse_factors=(), weight_bits=(), activation_bits=(4,)
     )
-    found = table(workshop, jets[1].first(200), strategy, grid)
-    whole = cost.estimate(workshop.network, TARGET, strategy=strategy)
+    found = table(variants, jets[1].first(200), strategy, grid)
+    whole = cost.estimate(variants.network, TARGET, strategy=strategy)
     total = found.fixed
     for choice in found.choices:
         total += choice.options[0].resources
@@ -53,18 +53,18 @@ def test_shares_of_the_network_as_it_is_add_up_to_its_price(workshop: Workshop, 
 
 
 @pytest.mark.parametrize("strategy", ["latency", "resource", "resource_unrolled"])
-def test_a_share_is_the_layers_price_in_the_whole_network(workshop: Workshop, jets: Jets, strategy: str) -> None:
-    found = table(workshop, jets[1].first(200), strategy)
-    unchanged = cost.estimate(workshop.network, TARGET, strategy=strategy)
+def test_a_share_is_the_layers_price_in_the_whole_network(variants: Variants, jets: Jets, strategy: str) -> None:
+    found = table(variants, jets[1].first(200), strategy)
+    unchanged = cost.estimate(variants.network, TARGET, strategy=strategy)
     for choice in found.choices:
         for option in choice.options:
-            changed = workshop.network.replacing({choice.layer: workshop.layer(choice.layer, option)})
+            changed = variants.network.replacing({choice.layer: variants.layer(choice.layer, option)})
             whole = cost.estimate(changed, TARGET, strategy=strategy)
             if choice.layer.startswith("dense"):
                 layer = next(each for each in whole.layers if each.layer == choice.layer)
                 relu = choice.layer.replace("dense", "relu")
                 own = layer.resources
-                if relu in dict(workshop.options(GRID)):  # what follows the layer's neurons belongs to it
+                if relu in dict(variants.options(GRID)):  # what follows the layer's neurons belongs to it
                     base = next(each for each in unchanged.layers if each.layer == relu).resources
                     own += base.scaled(dict.fromkeys(base.known(), option.kept))
                 assert option.resources.known() == pytest.approx(own.known())
@@ -77,24 +77,24 @@ def test_a_share_is_the_layers_price_in_the_whole_network(workshop: Workshop, je
             assert latency == pytest.approx(whole.latency_ns)
 
 
-def test_losses_are_those_of_the_whole_network(workshop: Workshop, jets: Jets) -> None:
+def test_losses_are_those_of_the_whole_network(variants: Variants, jets: Jets) -> None:
     sample = jets[1].first(500)
     labels = sample.y.numpy()
-    reference = metrics.cross_entropy(training.evaluate(workshop.network, sample), labels)
-    for choice in table(workshop, sample, "resource").choices:
+    reference = metrics.cross_entropy(training.evaluate(variants.network, sample), labels)
+    for choice in table(variants, sample, "resource").choices:
         for option in choice.options:
-            changed = workshop.network.replacing({choice.layer: workshop.layer(choice.layer, option)})
+            changed = variants.network.replacing({choice.layer: variants.layer(choice.layer, option)})
             score = metrics.cross_entropy(training.evaluate(changed, sample), labels)
             expected = metrics.difference(score, reference)
             assert (option.loss, option.error) == pytest.approx((expected.value, expected.error), rel=1e-6, abs=1e-9)
 
 
-def test_losses_rise_where_a_metric_falls(workshop: Workshop, jets: Jets) -> None:
-    pricing = Pricing.of(workshop.network, TARGET, strategy="latency")
+def test_losses_rise_where_a_metric_falls(variants: Variants, jets: Jets) -> None:
+    pricing = Pricing.of(variants.network, TARGET, strategy="latency")
     grid = ChoiceGrid(sparsities=(0.95,), granularities=("weight",))
 
     def of(metric: metrics.Metric) -> float:
-        found = tables.build(workshop, jets[1], pricing, model="tagger", grid=grid, metric=metric)
+        found = tables.build(variants, jets[1], pricing, model="tagger", grid=grid, metric=metric)
         return found.choices[0].options[1].loss
 
     def misses(logits: metrics.Floats, labels: object) -> metrics.Score:
@@ -108,8 +108,8 @@ def test_losses_rise_where_a_metric_falls(workshop: Workshop, jets: Jets) -> Non
     assert of(metrics.auc) > 0
 
 
-def test_the_options_are_those_of_the_grid(workshop: Workshop) -> None:
-    options = dict(workshop.options(GRID))
+def test_the_options_are_those_of_the_grid(variants: Variants) -> None:
+    options = dict(variants.options(GRID))
     first = options["dense_1"]
     assert first[0] == Option(reuse_factor=1)
     assert {option.granularity for option in first} == {"weight", "neuron", "dsp_row", "2:4"}
@@ -124,41 +124,41 @@ def test_the_options_are_those_of_the_grid(workshop: Workshop) -> None:
     assert str(Option()) == "left as it is"
 
 
-def test_a_network_is_built_as_chosen(workshop: Workshop) -> None:
+def test_a_network_is_built_as_chosen(variants: Variants) -> None:
     chosen = {
         "dense_1": Option(granularity="neuron", sparsity=0.25, reuse_factor=4),
         "dense_2": Option(granularity="weight", sparsity=0.75, reuse_factor=1, weight_bits=4),
         "relu_2": Option(activation_bits=4),
     }
-    built = workshop.build(chosen)
+    built = variants.build(chosen)
     first, second, _ = weighted(built)
     assert first.n_out <= 12
     assert (first.reuse_factor, second.reuse_factor) == (4, 1)
     assert second.fixed_types[0].width == 4
     assert built["relu_2"].fixed_result.width == 4  # type: ignore[union-attr]
-    assert plan.sparsity(built) > plan.sparsity(workshop.network)
-    assert statistics.scored(workshop.network)[0].reuse_factor == 1  # the given network stays as it was
+    assert plan.sparsity(built) > plan.sparsity(variants.network)
+    assert statistics.scored(variants.network)[0].reuse_factor == 1  # the given network stays as it was
 
 
-def test_effects_are_remembered(workshop: Workshop, jets: Jets, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal, pricing = Journal(), Pricing.of(workshop.network, TARGET, strategy="latency")
+def test_effects_are_remembered(variants: Variants, jets: Jets, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, pricing = Journal(), Pricing.of(variants.network, TARGET, strategy="latency")
     first = tables.build(
-        workshop, jets[1], pricing, model="tagger", grid=ChoiceGrid(sparsities=(0.5,)), journal=journal
+        variants, jets[1], pricing, model="tagger", grid=ChoiceGrid(sparsities=(0.5,)), journal=journal
     )
     monkeypatch.setattr(tables, "measure", lambda *_, **__: pytest.fail("measured again"))
     assert (
-        tables.build(workshop, jets[1], pricing, model="tagger", grid=ChoiceGrid(sparsities=(0.5,)), journal=journal)
+        tables.build(variants, jets[1], pricing, model="tagger", grid=ChoiceGrid(sparsities=(0.5,)), journal=journal)
         == first
     )
 
 
-def test_effects_of_sparsities_that_lie_close_are_told_apart(workshop: Workshop, jets: Jets) -> None:
-    pricing, journal = Pricing.of(workshop.network, TARGET, strategy="latency"), Journal()
+def test_effects_of_sparsities_that_lie_close_are_told_apart(variants: Variants, jets: Jets) -> None:
+    pricing, journal = Pricing.of(variants.network, TARGET, strategy="latency"), Journal()
     below, above = (
-        ChoiceGrid(sparsities=(96.5 / workshop.network["dense_2"].weight.numel() + near,), granularities=("weight",))
+        ChoiceGrid(sparsities=(96.5 / variants.network["dense_2"].weight.numel() + near,), granularities=("weight",))
         for near in (-1e-6, 1e-6)  # 96 and 97 weights
     )
-    build = partial(tables.build, workshop, jets[1], pricing, model="tagger")
+    build = partial(tables.build, variants, jets[1], pricing, model="tagger")
     fresh = build(grid=above)
     assert effects(build(grid=below, journal=journal)) != effects(fresh)
     assert effects(build(grid=above, journal=journal)) == effects(fresh)
