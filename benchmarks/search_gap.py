@@ -25,7 +25,7 @@ from hepprune.files import write_json
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.jobs import planning as searching
-from hepprune.jobs.planning.wholes import PlanSettings
+from hepprune.jobs.planning.whole_networks import PlanSettings
 from hepprune.network import Network
 from hepprune.network.precision import quantise
 from hepprune.pipeline import taggers

@@ -1,4 +1,4 @@
-"""How far a settled plan is from the best of all plans, each of them priced as a whole network.
+"""How far a confirmed plan is from the best of all plans, each of them priced as a whole network.
 
 Small trained networks (8-12-8-3), options of weights or neurons, all plans priced and measured one by one. A search of
 its own prices all 196 plans of three sparsities, and the optimum is what it finds; so of six sparsities (1,092 plans)
@@ -24,15 +24,15 @@ from hepprune.files import write_json
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Resources
-from hepprune.jobs.planning.wholes import PlanSettings, SearchedModel, Wholes
+from hepprune.jobs.planning.whole_networks import PlanSettings, SearchedModel, WholeNetworks
 from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
 from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.choices import PlanProblem
+from hepprune.search.plans.confirming import confirm
 from hepprune.search.plans.exploring import explore
 from hepprune.search.plans.pricing import Pricing
-from hepprune.search.plans.settling import settle
 from hepprune.search.plans.variants import ChoiceGrid, Variants
 from hepprune.store import Journal
 from hepprune.training import Fit
@@ -54,8 +54,8 @@ def main() -> None:
     rows = []
     for seed in range(given.seeds):
         for strategy in ("latency", "distributed_arithmetic"):
-            rows += gaps(*wholes(seed, strategy, FEW))
-            rows += gaps(*wholes(seed, strategy, MANY), every=0, most=given.explored)
+            rows += gaps(*networks(seed, strategy, FEW))
+            rows += gaps(*networks(seed, strategy, MANY), every=0, most=given.explored)
             print(json.dumps({"seed": seed, "strategy": strategy, "rows so far": len(rows)}), flush=True)
     print(json.dumps({"budgets": len(rows), "larger budgets that gave a worse metric": worse(rows)}))
     for n_plans, share in sorted({(row["plans"], row["share"]) for row in rows}):
@@ -84,7 +84,7 @@ def trained(seed: int) -> tuple[Network, Sample]:
     return quantise(network, x.numpy(), Precision(inputs=FixedPoint(8, 4, True, "RND", "SAT"))), sample.first(N_JETS)
 
 
-def wholes(seed: int, strategy: str, sparsities: tuple[float, ...]) -> tuple[Wholes, dict[str, Any]]:
+def networks(seed: int, strategy: str, sparsities: tuple[float, ...]) -> tuple[WholeNetworks, dict[str, Any]]:
     """Return what prices and measures the plans of one network, and how it is called."""
     network, sample = trained(seed)
     settings = PlanSettings(
@@ -93,7 +93,7 @@ def wholes(seed: int, strategy: str, sparsities: tuple[float, ...]) -> tuple[Who
     variants, pricing = Variants.of(network, sample), Pricing.of(network, TARGET, strategy=strategy)
     table = tables.build(variants, sample, pricing, model="m", grid=settings.grid)
     models = (SearchedModel(name="m", given=network, variants=variants, sample=sample, test=sample),)
-    return Wholes(
+    return WholeNetworks(
         models=models, target=TARGET, settings=settings, problem=PlanProblem.of([table], Budget()), journal=Journal()
     ), {
         "seed": seed,
@@ -101,19 +101,19 @@ def wholes(seed: int, strategy: str, sparsities: tuple[float, ...]) -> tuple[Who
     }
 
 
-def gaps(judge: Wholes, name: dict[str, Any], **limits: int) -> Iterator[dict[str, Any]]:
+def gaps(networks: WholeNetworks, name: dict[str, Any], **limits: int) -> Iterator[dict[str, Any]]:
     """Yield, for each budget, the measured loss of the plan that is chosen less that of the best plan there is."""
-    problem, greedy = judge.problem, partial(solvers.greedy, n_points=1)
-    every = explore(problem, greedy, judge.figures, every=10**6)
-    lut = np.array([whole.figures["lut"] for whole in every])
-    loss = np.array([judge.evaluate(whole.plan).loss for whole in every])
+    problem, greedy = networks.problem, partial(solvers.greedy, n_points=1)
+    every = explore(problem, greedy, networks.figures, every=10**6)
+    lut = np.array([priced.figures["lut"] for priced in every])
+    loss = np.array([networks.evaluate(priced.plan).loss for priced in every])
     for share in SHARES:
         limit = float(np.ceil(np.quantile(lut, share)))
         row: dict[str, Any] = {**name, "plans": len(every), "share": share, "lut": limit, "gap": None}
         try:
-            atlas = explore(problem, greedy, judge.figures, **limits)
-            found = settle(
-                PlanProblem.of(problem.tables, Budget(resources=Resources(lut=limit))), atlas, judge.evaluate
+            plans = explore(problem, greedy, networks.figures, **limits)
+            found = confirm(
+                PlanProblem.of(problem.tables, Budget(resources=Resources(lut=limit))), plans, networks.evaluate
             )
             row["loss"] = found.solution.chosen.loss
             row["gap"] = round(found.solution.chosen.loss - float(loss[lut <= limit].min()), 4)

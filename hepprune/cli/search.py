@@ -46,7 +46,7 @@ def search(
 ) -> None:
     """Choose sparsity, granularity, reuse factor and bits of every layer so that a budget holds and least is lost."""
     from hepprune.jobs import planning
-    from hepprune.jobs.planning.wholes import PlanSettings
+    from hepprune.jobs.planning.whole_networks import PlanSettings
     from hepprune.search.plans.variants import ChoiceGrid
 
     grid = ChoiceGrid(

@@ -13,26 +13,26 @@ from hepprune.files import write_text
 from hepprune.hardware import budgets, targets
 from hepprune.hardware.resources import RESOURCES, Budget
 from hepprune.hardware.targets import Target
-from hepprune.jobs.planning.wholes import Planned, PlanSettings, SearchedModel, Wholes
+from hepprune.jobs.planning.whole_networks import Planned, PlanSettings, SearchedModel, WholeNetworks
 from hepprune.jobs.sources import by_recipe, check, jets
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
 from hepprune.report.plots import costs
 from hepprune.sample import Sample
 from hepprune.search.plans import pareto, solvers, tables
-from hepprune.search.plans.atlas import Atlas, Whole
 from hepprune.search.plans.choices import ChoiceTable, PlanProblem
+from hepprune.search.plans.confirming import EXHAUSTED, Confirmed, confirm
 from hepprune.search.plans.exploring import EVERY, MOST, explore
 from hepprune.search.plans.pareto import Plan, PlanSolution
+from hepprune.search.plans.priced import PricedPlan, PricedPlans
 from hepprune.search.plans.pricing import Pricing, latency_limit
-from hepprune.search.plans.settling import EXHAUSTED, Settled, settle
 from hepprune.search.plans.variants import Variants
 from hepprune.store import Journal
 from hepprune.task import Tasks
 
 STATISTICS_JETS = 16_384
 _FEWEST = 120  # plans that are priced of networks of any size
-_STARTS = 16  # plans of an atlas that evolution starts from
+_STARTS = 16  # priced plans that evolution starts from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,18 +91,18 @@ def search(
     journal = Journal(None if out is None else out / "state" / "journal.jsonl")
     found = [_table(model, place, wanted, journal, track) for model in known]
     problem = PlanProblem.of(found, replace(limits, latency_ns=latency_limit(place, limits.latency_ns)))
-    wholes = Wholes(models=known, target=place, settings=wanted, problem=problem, journal=journal)
-    settled = _solve(wholes, track)
-    planned = wholes.planned(settled.solution.chosen, out)
+    networks = WholeNetworks(models=known, target=place, settings=wanted, problem=problem, journal=journal)
+    confirmed = _solve(networks, track)
+    planned = networks.planned(confirmed.solution.chosen, out)
     metric = wanted.metric if isinstance(wanted.metric, str) else metrics.name_of(wanted.metric)
     result = Searched(
         target=place.name,
         budget=limits.limits(),
         metric=metric,
-        solution=settled.solution,
-        used=settled.used,
-        n_priced=settled.n_priced,
-        n_plans=settled.n_plans,
+        solution=confirmed.solution,
+        used=confirmed.used,
+        n_priced=confirmed.n_priced,
+        n_plans=confirmed.n_plans,
         models=planned,
         files={},
     )
@@ -159,39 +159,39 @@ def _table(model: SearchedModel, target: Target, settings: PlanSettings, journal
         )
 
 
-def _solve(wholes: Wholes, track: Track) -> Settled:
-    settings, problem = wholes.settings, wholes.problem
+def _solve(networks: WholeNetworks, track: Track) -> Confirmed:
+    settings, problem = networks.settings, networks.problem
     evolves = settings.solver == "evolve"
     solve = partial(solvers.find("greedy" if evolves else settings.solver), n_points=1)
     with track("plans priced") as priced, track("plans measured") as measured:
 
         def price(plan: Plan) -> dict[str, float]:
             priced(1)
-            return wholes.figures(plan)
+            return networks.figures(plan)
 
-        def judge(plan: Plan) -> Plan:
+        def evaluate(plan: Plan) -> Plan:
             measured(1)
-            return wholes.evaluate(plan)
+            return networks.evaluate(plan)
 
-        every, most, exhausted = (max(_FEWEST, round(wholes.lightness * n)) for n in (EVERY, MOST, EXHAUSTED))
-        atlas = explore(problem, solve, price, every=every, most=most)
-        also = _evolved(wholes, atlas, track) if evolves else ()
-        return settle(problem, atlas, judge, name=settings.solver, also=also, exhausted=exhausted)
+        every, most, exhausted = (max(_FEWEST, round(networks.lightness * n)) for n in (EVERY, MOST, EXHAUSTED))
+        plans = explore(problem, solve, price, every=every, most=most)
+        also = _evolved(networks, plans, track) if evolves else ()
+        return confirm(problem, plans, evaluate, name=settings.solver, also=also, exhausted=exhausted)
 
 
-def _evolved(wholes: Wholes, atlas: Atlas, track: Track) -> tuple[Whole, ...]:
-    """Return the plans that the solver "evolve" tries, from the best of an atlas on; only the interval limits them."""
-    settings, largest, slowest = wholes.settings, wholes.problem.largest, wholes.problem.slowest
-    problem = wholes.problem.limited(largest).within(slowest)
+def _evolved(networks: WholeNetworks, plans: PricedPlans, track: Track) -> tuple[PricedPlan, ...]:
+    """Return the plans that the solver "evolve" tries, from the best priced ones on; only the interval limits them."""
+    settings, largest, slowest = networks.settings, networks.problem.largest, networks.problem.slowest
+    problem = networks.problem.limited(largest).within(slowest)
     if not problem.open:
         return ()
-    good = [each.plan for each in atlas.contenders() if each.plan.slowest <= slowest]
-    seen: list[Whole] = []
+    good = [each.plan for each in plans.contenders() if each.plan.slowest <= slowest]
+    seen: list[PricedPlan] = []
     with track("solver evolve", settings.n_trials) as advance:
 
         def evaluate(plan: Plan) -> Plan:
-            seen.append(atlas.add(plan))
-            return replace(wholes.evaluate(plan), used=seen[-1].shares(largest))
+            seen.append(plans.add(plan))
+            return replace(networks.evaluate(plan), used=seen[-1].shares(largest))
 
         solvers.evolve(
             problem,

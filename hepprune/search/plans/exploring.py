@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import BudgetMissedError
-from hepprune.search.plans.atlas import Atlas, Figures, PricePlan
 from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.knapsack import Floats, Knapsack
 from hepprune.search.plans.links import Links, Plans
 from hepprune.search.plans.pareto import Picks, PlanSolution
+from hepprune.search.plans.priced import Figures, PricedPlans, PricePlan
 from hepprune.search.plans.solvers import milp
 
 Flags = NDArray[np.bool_]
@@ -38,29 +38,31 @@ _LEVELS = 6  # intervals that are explored for themselves
 _SPARED = ("dsp", "bram18", "uram")  # cells of which a budget may allow none
 
 
-def explore(problem: PlanProblem, solve: SolvePlan, price: PricePlan, *, every: int = EVERY, most: int = MOST) -> Atlas:
+def explore(
+    problem: PlanProblem, solve: SolvePlan, price: PricePlan, *, every: int = EVERY, most: int = MOST
+) -> PricedPlans:
     """Return plans of a problem's tables, priced; of its limits only the interval is looked at.
 
     Up to `every` plans all are priced, else about `most`.
     """
     n_plans = math.prod(len(choice.options) for table in problem.tables for choice in table.choices)
-    atlas = Atlas(price=price, n_plans=n_plans)
-    if atlas.n_plans <= every:
-        exhaust(problem, atlas)
-        return atlas
+    plans = PricedPlans(price=price, n_plans=n_plans)
+    if plans.n_plans <= every:
+        exhaust(problem, plans)
+        return plans
     corners = list(_corners(problem.limited({})))
     for corner, interval in corners:
         if interval <= problem.slowest:
-            _explore(corner, solve, atlas, most // len(corners))
-    return atlas
+            _explore(corner, solve, plans, most // len(corners))
+    return plans
 
 
-def exhaust(problem: PlanProblem, atlas: Atlas) -> None:
+def exhaust(problem: PlanProblem, plans: PricedPlans) -> None:
     """Price every plan of a problem's tables."""
     links = Links.of(problem.limited({}))
     for picks in itertools.product(*map(range, map(len, links.options))):
-        atlas.add(links.plan(picks))
-    atlas.complete = True
+        plans.add(links.plan(picks))
+    plans.complete = True
 
 
 def _corners(problem: PlanProblem) -> Iterator[tuple[PlanProblem, float]]:
@@ -78,8 +80,8 @@ def _corners(problem: PlanProblem) -> Iterator[tuple[PlanProblem, float]]:
             yield found, 0 if math.isinf(slowest) else slowest
 
 
-def _explore(problem: PlanProblem, solve: SolvePlan, atlas: Atlas, most: int) -> None:
-    chart = Chart.of(problem, atlas)
+def _explore(problem: PlanProblem, solve: SolvePlan, plans: PricedPlans, most: int) -> None:
+    chart = Chart.of(problem, plans)
     knapsack, kept = chart.links.knapsack, chart.links.kept
     # what loses least, uses least or keeps least of each choice, where these are few plans: where a layer is cut to
     # almost nothing others die with it, which no sum over layers foresees
@@ -119,18 +121,18 @@ class Chart:
     """What has been priced of one problem: the plans as options of its links, and the shares of its limits they use."""
 
     links: Links
-    atlas: Atlas
+    plans: PricedPlans
     picks: dict[Picks, Floats] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, problem: PlanProblem, atlas: Atlas) -> "Chart":
+    def of(cls, problem: PlanProblem, plans: PricedPlans) -> "Chart":
         """Start a chart, in which limits are what the largest options add up to."""
-        return cls(Links.of(problem.limited(problem.largest)), atlas)
+        return cls(Links.of(problem.limited(problem.largest)), plans)
 
     def price(self, picks: Picks) -> Floats:
         """Return what a plan's whole networks use of each limit, in shares (n_limits,)."""
         if picks not in self.picks:
-            figures = self.atlas.add(self.links.plan(picks)).figures
+            figures = self.plans.add(self.links.plan(picks)).figures
             knapsack = self.links.knapsack
             self.picks[picks] = np.array([figures.get(name, np.inf) for name in knapsack.names]) / knapsack.limits
         return self.picks[picks]
@@ -183,7 +185,7 @@ def _solved(chart: Chart, solve: SolvePlan, picks: Picks, shares: Floats) -> tup
     except BudgetMissedError:
         open_ended = Knapsack.of(around)
         return milp.cheapest(open_ended), False
-    chart.atlas.solutions.append(solution)
+    chart.plans.solutions.append(solution)
     return chart.links.picks(solution.chosen), True
 
 

@@ -41,11 +41,11 @@ def build(
         NetworkError: nothing in the network can be changed, or it has no price.
     """
     journal = Journal() if journal is None else journal
-    judge = _Judge(variants=variants, sample=sample, pricing=pricing, metric=metric, journal=journal)
+    effects = _Effects(variants=variants, sample=sample, pricing=pricing, metric=metric, journal=journal)
     choices = []
     for name, options in variants.options(grid):
         whole = name in variants.structures
-        choices.append(judge.structure(name, options) if whole else judge.layer(name, options))
+        choices.append(effects.structure(name, options) if whole else effects.layer(name, options))
         advance(1)
     if not choices:
         raise NetworkError("the network has no layer with weights before its logits, so there is nothing to choose")
@@ -59,7 +59,7 @@ def build(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Judge:
+class _Effects:
     """What measures and prices the options of one model."""
 
     variants: Variants

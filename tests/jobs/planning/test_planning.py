@@ -17,7 +17,7 @@ from hepprune.errors import BudgetMissedError, DataError, NetworkError, RecipeEr
 from hepprune.hardware import budgets, cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.jobs import planning
-from hepprune.jobs.planning.wholes import PlanSettings
+from hepprune.jobs.planning.whole_networks import PlanSettings
 from hepprune.metrics import Conditions, Floats, Score
 from hepprune.network import Network, load, save
 from hepprune.sample import Sample

@@ -10,16 +10,16 @@ import pytest
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Resources
-from hepprune.jobs.planning.wholes import PlanSettings, SearchedModel, Wholes
+from hepprune.jobs.planning.whole_networks import PlanSettings, SearchedModel, WholeNetworks
 from hepprune.network import Network
 from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
-from hepprune.search.plans.atlas import Atlas
 from hepprune.search.plans.choices import ChoiceTable, PlanProblem
+from hepprune.search.plans.confirming import confirm
 from hepprune.search.plans.exploring import explore
 from hepprune.search.plans.pareto import Plan
+from hepprune.search.plans.priced import PricedPlans
 from hepprune.search.plans.pricing import Pricing
-from hepprune.search.plans.settling import settle
 from hepprune.search.plans.variants import ChoiceGrid, Variants
 from hepprune.store import Journal
 
@@ -32,9 +32,9 @@ class Case:
     """A tagger with every plan there is of it, priced and measured as a whole network, and a part of them explored."""
 
     table: ChoiceTable
-    wholes: Wholes
-    every: Atlas
-    some: Atlas
+    networks: WholeNetworks
+    every: PricedPlans
+    some: PricedPlans
 
     def problem(self, **limits: float) -> PlanProblem:
         latency, interval = limits.pop("latency_ns", None), limits.pop("interval_cycles", None)
@@ -44,14 +44,14 @@ class Case:
 
     def best(self, problem: PlanProblem) -> float | None:
         """The least loss of any plan that fits, by trying all."""
-        fitting = (whole.plan for whole in self.every if whole.fits(problem.limits))
-        return min((self.wholes.evaluate(plan).loss for plan in fitting), default=None)
+        fitting = (priced.plan for priced in self.every if priced.fits(problem.limits))
+        return min((self.networks.evaluate(plan).loss for plan in fitting), default=None)
 
-    def chosen(self, atlas: Atlas, problem: PlanProblem) -> Plan | None:
-        """The plan that is settled on, None where the budget is called out of reach."""
-        fresh = replace(atlas, solutions=list(atlas.solutions), _known=dict(atlas._known))
+    def chosen(self, plans: PricedPlans, problem: PlanProblem) -> Plan | None:
+        """The plan that is confirmed, None where the budget is called out of reach."""
+        fresh = replace(plans, solutions=list(plans.solutions), _known=dict(plans._known))
         try:
-            return settle(problem, fresh, self.wholes.evaluate).solution.chosen
+            return confirm(problem, fresh, self.networks.evaluate).solution.chosen
         except BudgetMissedError:
             return None
 
@@ -69,20 +69,20 @@ def case(request: pytest.FixtureRequest, tagger: Network, jets: tuple[Sample, Sa
         SearchedModel(name="tagger", given=tagger, variants=variants, sample=few, test=few),
         PlanProblem.of([table], Budget()),
     )
-    wholes = Wholes(
+    networks = WholeNetworks(
         models=(model,), target=TARGET, settings=PlanSettings(strategy=strategy), problem=problem, journal=Journal()
     )
-    every = explore(problem, GREEDY, wholes.figures)
+    every = explore(problem, GREEDY, networks.figures)
     assert every.complete
-    some = explore(problem, GREEDY, wholes.figures, every=0, most=every.n_plans // 2)
+    some = explore(problem, GREEDY, networks.figures, every=0, most=every.n_plans // 2)
     assert len(some) < every.n_plans
-    return Case(table, wholes, every, some)
+    return Case(table, networks, every, some)
 
 
 def budgets(case: Case) -> Iterator[PlanProblem]:
     """Budgets from one that nothing meets to one that everything does: of one limit, and of several."""
     names = ("lut", "latency_ns", "interval_cycles")
-    found = {name: sorted({whole.figures[name] for whole in case.every}) for name in names}
+    found = {name: sorted({priced.figures[name] for priced in case.every}) for name in names}
     rungs = [found["lut"][round(part * (len(found["lut"]) - 1))] for part in (0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1)]
     yield case.problem(lut=rungs[0] - 1)
     for lut in rungs:
@@ -106,13 +106,13 @@ def test_where_some_are_priced_no_feasible_budget_is_missed(case: Case) -> None:
 
 
 def test_a_larger_budget_never_gives_a_worse_metric(case: Case) -> None:
-    """Of plans chosen from the same atlas, which knows no budget; a limit more makes a budget smaller.
+    """Of plans chosen from the same priced plans, which know no budget; a limit more makes a budget smaller.
 
     A smaller budget that no explored plan meets has others priced for it alone, which may be better.
     """
-    for atlas in (case.every, case.some):
-        found = [(problem.limits, case.chosen(atlas, problem)) for problem in budgets(case)]
-        met = [limits for limits, _ in found if any(whole.fits(limits) for whole in atlas)]
+    for plans in (case.every, case.some):
+        found = [(problem.limits, case.chosen(plans, problem)) for problem in budgets(case)]
+        met = [limits for limits, _ in found if any(priced.fits(limits) for priced in plans)]
         assert len(met) > 8
         for (small, one), (large, other) in itertools.permutations(found, 2):
             larger = all(name in small and small[name] <= limit for name, limit in large.items())
@@ -122,5 +122,5 @@ def test_a_larger_budget_never_gives_a_worse_metric(case: Case) -> None:
 
 
 def test_what_is_explored_knows_no_budget_but_the_interval(case: Case) -> None:
-    again = explore(case.problem(lut=1.0), GREEDY, case.wholes.figures, every=0, most=case.every.n_plans // 2)
-    assert [whole.plan.key for whole in again] == [whole.plan.key for whole in case.some]
+    again = explore(case.problem(lut=1.0), GREEDY, case.networks.figures, every=0, most=case.every.n_plans // 2)
+    assert [priced.plan.key for priced in again] == [priced.plan.key for priced in case.some]

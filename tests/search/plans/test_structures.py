@@ -6,7 +6,7 @@ from hepprune import metrics
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.jobs import planning as searching
-from hepprune.jobs.planning.wholes import PlanSettings
+from hepprune.jobs.planning.whole_networks import PlanSettings
 from hepprune.network import Network
 from hepprune.pruning.structure import blocks
 from hepprune.sample import Sample

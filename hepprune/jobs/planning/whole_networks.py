@@ -80,7 +80,7 @@ class Planned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wholes:
+class WholeNetworks:
     """All models of a search with what their plans are judged by."""
 
     models: tuple[SearchedModel, ...]
@@ -129,10 +129,10 @@ class Wholes:
 
     def evaluate(self, plan: Plan) -> Plan:
         """Return a plan with the loss and error that its whole networks have; the journal remembers them."""
-        loss, error = self.journal.remember(self._key(plan), lambda: self._judged(plan))
+        loss, error = self.journal.remember(self._key(plan), lambda: self._measured(plan))
         return replace(plan, loss=loss, error=error)
 
-    def _judged(self, plan: Plan) -> tuple[float, float]:
+    def _measured(self, plan: Plan) -> tuple[float, float]:
         changes = [metrics.difference(self._score(m, self.built(m, plan)), self._before[m.name]) for m in self.models]
         loss = metrics.lost(self.settings.metric, sum(change.value for change in changes))
         return loss, sum(change.error**2 for change in changes) ** 0.5

@@ -1,4 +1,4 @@
-"""An atlas: plans with what their whole networks need, from which the best within any budget is read."""
+"""Priced plans: plans with what their whole networks need, from which the best within any budget is read."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ PricePlan = Callable[[Plan], Figures]
 
 
 @dataclass(frozen=True)
-class Whole:
+class PricedPlan:
     """A plan with what its whole networks need, by name."""
 
     plan: Plan
@@ -35,7 +35,7 @@ class Whole:
 
 
 @dataclass(kw_only=True)
-class Atlas:
+class PricedPlans:
     """Plans priced as whole networks, each once, and the solutions of solvers that led to some of them.
 
     `n_plans` is how many plans there are; where it is `complete` each of them has been priced.
@@ -45,35 +45,35 @@ class Atlas:
     n_plans: int
     complete: bool = False
     solutions: list[PlanSolution] = field(default_factory=list)
-    _known: dict[tuple[object, ...], Whole] = field(default_factory=dict)
+    _known: dict[tuple[object, ...], PricedPlan] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return how many plans have been priced."""
         return len(self._known)
 
-    def __iter__(self) -> Iterator[Whole]:
+    def __iter__(self) -> Iterator[PricedPlan]:
         """Yield the plans in the order in which they were priced."""
         return iter(self._known.values())
 
-    def add(self, plan: Plan) -> Whole:
+    def add(self, plan: Plan) -> PricedPlan:
         """Return a plan with its price, which is looked up where it is known."""
         if plan.key not in self._known:
-            self._known[plan.key] = Whole(plan, self.price(plan))
+            self._known[plan.key] = PricedPlan(plan, self.price(plan))
         return self._known[plan.key]
 
-    def closest(self, limits: Figures) -> Whole:
+    def closest(self, limits: Figures) -> PricedPlan:
         """Return the plan that is least over the limits, or most below them."""
-        return min(self, key=lambda whole: (whole.worst(limits), whole.plan.loss))
+        return min(self, key=lambda priced: (priced.worst(limits), priced.plan.loss))
 
-    def contenders(self) -> list[Whole]:
+    def contenders(self) -> list[PricedPlan]:
         """Return the plans that could be the best within some budget: of all of them, or those that no other beats.
 
         Which they are does not depend on a budget.
         """
-        wholes = list(self)
+        plans = list(self)
         if self.complete:
-            return wholes
-        names = sorted({name for whole in wholes for name in whole.figures})
-        figures = np.array([[whole.figures.get(name, np.inf) for name in names] for whole in wholes])
-        places = pareto.nondominated(np.array([whole.plan.loss for whole in wholes]), figures)
-        return [wholes[place] for place in places]
+            return plans
+        names = sorted({name for priced in plans for name in priced.figures})
+        figures = np.array([[priced.figures.get(name, np.inf) for name in names] for priced in plans])
+        places = pareto.nondominated(np.array([priced.plan.loss for priced in plans]), figures)
+        return [plans[place] for place in places]
