@@ -15,7 +15,7 @@ from hepprune.jobs import sources
 from hepprune.jobs.sources import RECIPES, by_recipe
 from hepprune.jobs.study import measuring, writing
 from hepprune.jobs.study.measuring import SynthesisRequest
-from hepprune.jobs.study.pricing import Bench, Judges
+from hepprune.jobs.study.pricing import Bench, EvaluationJets
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
 from hepprune.sample import Sample
@@ -28,7 +28,7 @@ __all__ = ["SynthesisRequest", "study"]
 
 Models = str | Path | Network | Sequence[Any] | Mapping[str, Any]
 _NONE = SynthesisRequest()
-_MOST_JETS = 20_000  # that choose integer bits, and that judge
+_MOST_JETS = 20_000  # that choose integer bits, and that networks are evaluated on
 
 
 @by_recipe("models", "data")
@@ -84,7 +84,7 @@ def study(
         grid=grid,
         io_type=io_type,
         stage=stage or measuring.stage_of(grid.strategies, synthesis.tool),
-        judges=_judges(data, networks, metric),
+        evaluation=_evaluation(data, networks, metric),
         store=Store(None if out is None else out / "state"),
     )
     found = _studied(bench, synthesis, out, track)
@@ -92,21 +92,21 @@ def study(
 
 
 def _studied(bench: Bench, synthesis: SynthesisRequest, out: Path | None, track: Track) -> Study:
-    priced, judges = bench.priced(track), bench.judges
+    priced, evaluation = bench.priced(track), bench.evaluation
     points = priced.points
     awaited: tuple[str, ...] = ()
     if out is not None and synthesis.n != 0:
-        candidates = fronts.marked(points, judges.metric)
+        candidates = fronts.marked(points, evaluation.metric)
         points, awaited = measuring.measured(candidates, bench, synthesis, out, track)
     if out is not None:
         points = measuring.learned(points, out / "ledger.sqlite", bench.stage)
     return Study(
         target=bench.target.name,
         io_type=bench.io_type,
-        points=fronts.marked(points, judges.metric),
+        points=fronts.marked(points, evaluation.metric),
         illegal=priced.illegal,
-        metric=judges.metric,
-        n_jets=0 if judges.judged is None else len(judges.judged),
+        metric=evaluation.metric,
+        n_jets=0 if evaluation.judged is None else len(evaluation.judged),
         notes=priced.notes,
         awaited=awaited,
     )
@@ -152,10 +152,12 @@ def _read(model: Any, track: Track) -> Network:
     return sources.find(str(model), None, path.parent / "build", track).baseline(recipes.load(path).seed)
 
 
-def _judges(data: Path | str | Sample | None, networks: Mapping[str, Network], metric: str | None) -> Judges:
+def _evaluation(
+    data: Path | str | Sample | None, networks: Mapping[str, Network], metric: str | None
+) -> EvaluationJets:
     if data is None:
-        return Judges()
+        return EvaluationJets()
     train, judged = (data, data) if isinstance(data, Sample) else sources.jets(Path(data))[:2]
     for name, network in networks.items():
         sources.check(network, judged, model=name, data=data if isinstance(data, str | Path) else "the sample")
-    return Judges(train.first(_MOST_JETS), judged.first(_MOST_JETS), metric or judged.task.metrics[0])
+    return EvaluationJets(train.first(_MOST_JETS), judged.first(_MOST_JETS), metric or judged.task.metrics[0])

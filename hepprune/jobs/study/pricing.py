@@ -22,12 +22,12 @@ from hepprune.studies.grid import Grid, Setting, built, variant
 from hepprune.studies.points import Point
 
 _ASSUMED = ("part", "types")  # kinds of warnings that hold for a whole study
-_STAND_INS = 256  # jets of noise that choose integer bits where there are no real ones
+_NOISE_JETS = 256  # jets of noise that choose integer bits where there are no real ones
 
 
 @dataclass(frozen=True)
-class Judges:
-    """Jets that choose types, jets that judge networks, and the metric that they judge by; or none of them."""
+class EvaluationJets:
+    """Jets that choose types, jets that networks are evaluated on, and by which metric; or none of them."""
 
     train: Sample | None = None
     judged: Sample | None = None
@@ -38,7 +38,7 @@ class Judges:
         if self.train is not None:
             return self.train.arrays
         rng = np.random.default_rng(0)
-        return tuple(rng.normal(size=(_STAND_INS, *layer.features_shape)) for layer in network.inputs)
+        return tuple(rng.normal(size=(_NOISE_JETS, *layer.features_shape)) for layer in network.inputs)
 
     def scores(self, network: Network, store: Store) -> dict[str, Stated]:
         """Return the metric of a network, by name."""
@@ -70,13 +70,13 @@ class Bench:
     grid: Grid
     io_type: str
     stage: str
-    judges: Judges
+    evaluation: EvaluationJets
     store: Store
 
     def variant(self, setting: Setting) -> Network:
         """Return the network that the jets see of a setting."""
         network = self.networks[setting.model]
-        return variant(network, self.judges.features(network), bits=setting.bits, sparsity=setting.sparsity)
+        return variant(network, self.evaluation.features(network), bits=setting.bits, sparsity=setting.sparsity)
 
     def priced(self, track: Track) -> "PricedPoints":
         """Return the legal points, and how many combinations are none, by the reason.
@@ -104,7 +104,7 @@ class Bench:
         except NetworkError as problem:
             illegal[str(problem)] += len(settings)
             return
-        scores = self.judges.scores(network, self.store)
+        scores = self.evaluation.scores(network, self.store)
         for _, alike in groupby(settings, key=lambda each: (each.strategy, each.reuse_factor, each.parallelization)):
             group = list(alike)
             try:
