@@ -97,7 +97,8 @@ class _Contest:
                     dense.digit_limit.copy_((self.digits[dense.name] >= per_lut * cost).sum(dim=0))
             for name, readers in self.readers.items():
                 layer = self.network[name]
-                n_digits = torch.stack([dense.digit_limit.double().sum(dim=0) for dense in readers]).sum(dim=0)
+                nothing = torch.zeros(self.network.widths[name], dtype=torch.float64)
+                n_digits = sum((dense.digit_limit.double().sum(dim=0) for dense in readers), nothing)
                 worth = self.worths.values[layer.name].double() / (n_digits + _OWN_BITS)
                 kind, fraction = _types(layer), _places(worth / per_lut, self.finest[layer.name]).numpy()
                 layer.result = replace(kind, width=np.maximum(kind.integer + fraction.astype(np.int64), 1))

@@ -13,8 +13,9 @@ from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Estimate, Resources
-from hepprune.network import Dense, Input, Network, ReLU, exact_logits
+from hepprune.network import Dense, Input, Layer, Network, ReLU, exact_logits
 from hepprune.network.layers import Activation
+from hepprune.network.precision import Precision, quantise
 from hepprune.pruning import masks, statistics
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.statistics import values
@@ -108,6 +109,34 @@ def test_what_a_loss_minds_more_gets_more_bits(tagger: Network, jets: Jets) -> N
     assert fractions[1:].mean() < fractions[0]
     assert lut(network) <= 300
     assert all(bool(kernel.used().any()) for kernel in network.kernels)
+
+
+def chain(*body: Layer) -> tuple[Network, Sample]:
+    """Return a typed chain on eight features, and jets that it learns to reproduce in part."""
+    x = np.random.default_rng(3).normal(size=(400, 8)).astype(np.float32)
+    network = quantise(Network([Input("x", 8), *body]), x, Precision(inputs=FixedPoint(8, 3, True, "RND", "SAT")))
+    return network, Sample.from_arrays(x, np.abs(x[:, :2]), task=Regression())
+
+
+def dense(name: str, n_in: int, n_out: int) -> Dense:
+    weight = torch.randn(n_out, n_in, generator=torch.Generator().manual_seed(n_in)) / n_in**0.5
+    return Dense(name, weight, torch.full((n_out,), 0.5))
+
+
+def settled(network: Network, train: Sample, limit: float) -> Network:
+    opened, finest = bits.opened(network, train)
+    worths = values.worths(opened, train)
+    bits.calibrate(opened, train, overflow="WRAP")
+    fits = lambda figures: figures.resources.lut <= limit  # noqa: E731
+    competition.settle(opened, worths, PRICE, finest=finest, fits=fits)
+    return bits.finished(opened, train)
+
+
+def test_values_that_nothing_reads_are_chosen_too() -> None:
+    network, train = chain(dense("a", 8, 6), ReLU("hidden"), dense("b", 6, 2), ReLU("out"))
+    found = settled(network, train, lut(network) / 3)
+    assert lut(found) <= lut(network) / 3
+    assert isinstance(found["out"].result, FixedPoints)
 
 
 def test_a_larger_budget_never_buys_less(tagger: Network, jets: Jets) -> None:
