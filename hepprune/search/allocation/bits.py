@@ -34,7 +34,8 @@ def opened(network: Network, train: Sample) -> tuple[Network, dict[str, int]]:
     """Return a copy in which each value has a type of its own, and the last place that each layer's may have, by name.
 
     Weights and biases are as fine as anything may be, and reach as far as those that there are. Values that have types
-    of their own, as those of a network that was built, keep them, and may be finer than the finest of their layer.
+    of their own, as those of a network that was built, keep them, and may be finer than the finest of their layer. What
+    is fixed stays as it is.
 
     Raises:
         NetworkError: the network is no chain of dense layers that read features or ReLUs in fixed point.
@@ -43,6 +44,8 @@ def opened(network: Network, train: Sample) -> tuple[Network, dict[str, int]]:
     finest: dict[str, int] = {}
     changed: dict[str, Layer] = {}
     for layer in network.body:
+        if layer.fixed:
+            continue
         if isinstance(layer, Dense):
             # as fine as the tables of digits allow
             kind = _wide(WEIGHTS.fraction, max(_needed(layer.used_weight()), WEIGHTS.integer), TABLED)
@@ -72,6 +75,11 @@ def check(network: Network) -> None:
             "bits of single values are chosen in chains of dense layers that read features or ReLUs in fixed point; "
             "for other networks take the search kind 'stages'"
         )
+
+
+def trained(network: Network) -> list[Dense]:
+    """Return the dense layers that are no constants of the model."""
+    return [layer for layer in network if isinstance(layer, Dense) and not layer.fixed]
 
 
 def _is_typed(layer: Layer) -> bool:
@@ -112,14 +120,14 @@ def finished(network: Network, *samples: Sample) -> Network:
     """Return the network as it is built: neurons wrap, what is dead is gone, biases end with their last bit."""
     calibrate(network, *samples, overflow="WRAP")
     changed: dict[str, Layer] = {}
-    for dense in (layer for layer in network if isinstance(layer, Dense)):
+    for dense in trained(network):
         # biases, as they are, can take over what dead neurons would add
         read, kinds = network.source(dense).result, dense.fixed_types
         fraction = kinds[0].fraction + (0 if read is None else read.fraction)
         wide = _biases(max(fraction, kinds[1].fraction), kinds[1].integer)
         changed[dense.name] = dense.rebuilt(bias=dense.used_bias(), bias_type=wide)
     found = surgery.shrink(network.replacing(changed))
-    for dense in (layer for layer in found if isinstance(layer, Dense)):
+    for dense in trained(found):
         fraction = max(fraction_bits(dense.bias.detach().numpy()), 0)
         changed[dense.name] = dense.rebuilt(bias_type=_biases(fraction, dense.fixed_types[1].integer))
     return found.replacing(changed)

@@ -70,9 +70,18 @@ class _Contest:
 
     @cached_property
     def readers(self) -> dict[str, list[Dense]]:
-        """The dense layers that read the values of each layer whose values have types of their own."""
+        """The dense layers in the contest that read the values of each layer whose values have types of their own."""
         values = [layer for layer in self.network if isinstance(layer.result, FixedPoints)]
-        return {v.name: [r for r in self.network.readers(v) if isinstance(r, Dense)] for v in values}
+        ours = {dense.name for dense in self.dense}
+        return {v.name: [cast("Dense", r) for r in self.network.readers(v) if r.name in ours] for v in values}
+
+    @cached_property
+    def given(self) -> dict[str, Tensor]:
+        """The digits of constants of the model that read each value of a layer, (n_values,)."""
+        found = {name: torch.zeros(self.network.widths[name], dtype=torch.float64) for name in self.readers}
+        for dense in (layer for layer in self.network if isinstance(layer, Dense) and layer.fixed):
+            found[self.network.source(dense).name] += dense.matrix.digit_counts().sum(dim=0)
+        return found
 
     @cached_property
     def digits(self) -> dict[str, Tensor]:
@@ -85,8 +94,8 @@ class _Contest:
 
     @cached_property
     def dense(self) -> list[Dense]:
-        """All dense layers."""
-        return [layer for layer in self.network if isinstance(layer, Dense)]
+        """The dense layers whose digits are chosen."""
+        return bits.trained(self.network)
 
     def choose(self, per_lut: float) -> None:
         """Keep what is worth more than its LUT cost at a price."""
@@ -97,8 +106,7 @@ class _Contest:
                     dense.digit_limit.copy_((self.digits[dense.name] >= per_lut * cost).sum(dim=0))
             for name, readers in self.readers.items():
                 layer = self.network[name]
-                nothing = torch.zeros(self.network.widths[name], dtype=torch.float64)
-                n_digits = sum((dense.digit_limit.double().sum(dim=0) for dense in readers), nothing)
+                n_digits = sum((dense.digit_limit.double().sum(dim=0) for dense in readers), self.given[name])
                 worth = self.worths.values[layer.name].double() / (n_digits + _OWN_BITS)
                 kind, fraction = _types(layer), _places(worth / per_lut, self.finest[layer.name]).numpy()
                 layer.result = replace(kind, width=np.maximum(kind.integer + fraction.astype(np.int64), 1))

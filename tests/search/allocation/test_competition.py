@@ -132,6 +132,20 @@ def settled(network: Network, train: Sample, limit: float) -> Network:
     return bits.finished(opened, train)
 
 
+def test_constants_of_the_model_stay_and_what_they_read_pays_for_their_digits() -> None:
+    weight = torch.cat([torch.eye(8), -torch.eye(8), 0.6875 * torch.eye(8)[:1]])
+    projection = Dense("projection", weight, torch.zeros(17), fixed=True)
+    network, train = chain(projection, ReLU("kept"), dense("d", 17, 2))
+    found = settled(network, train, lut(network) / 2)
+    assert lut(found) <= lut(network) / 2
+    given, own = found["projection"], network["projection"]
+    assert (given.weight_type, given.bias_type) == (own.weight_type, own.bias_type)
+    assert torch.equal(given.used_weight(), own.used_weight())
+    assert torch.equal(given.used_bias(), own.used_bias())
+    contest = competition._Contest(network.replacing({"x": bits.opened(network, train)[0]["x"]}), None, {})
+    assert contest.given["x"].tolist() == [5, *[2] * 7]  # 0.6875 has three
+
+
 def test_values_that_nothing_reads_are_chosen_too() -> None:
     network, train = chain(dense("a", 8, 6), ReLU("hidden"), dense("b", 6, 2), ReLU("out"))
     found = settled(network, train, lut(network) / 3)
