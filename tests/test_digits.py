@@ -1,9 +1,15 @@
+import tracemalloc
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hepprune import digits
+from hepprune.fixed import FixedPoint
+from hepprune.network import Dense
+from hepprune.search.allocation import saved
 
 
 def non_adjacent_form(number: int) -> list[int]:
@@ -50,9 +56,39 @@ def test_count_takes_whole_floats() -> None:
 def test_nearest_equals_brute_force(low: int, high: int, limit: int) -> None:
     allowed = [n for n in range(low, high + 1) if sum(d != 0 for d in non_adjacent_form(n)) <= limit]
     expected = [min(allowed, key=lambda a: (abs(a - n), abs(a))) for n in range(low, high + 1)]
-    assert digits.nearest(low, high, limit).tolist() == expected
+    assert digits.nearest(np.arange(low, high + 1), low, high, limit).tolist() == expected
 
 
-def test_nearest_cannot_be_changed_by_its_reader() -> None:
-    with pytest.raises(ValueError, match="read-only"):
-        digits.nearest(-8, 7, 1)[0] = 3
+def next_to(number: int, limit: int) -> list[int]:
+    """Return the numbers from 0 up with at most so many digits among which the nearest is: next to a power of two."""
+    if number == 0 or limit == 0:
+        return [0]
+    power = 1 << (number.bit_length() - 1)
+    below = [power + rest for rest in next_to(number - power, limit - 1)]
+    return below + [2 * power - rest for rest in next_to(2 * power - number, limit - 1)]
+
+
+@given(st.lists(st.tuples(st.integers(-(2**51), 2**51 - 1), st.integers(0, 5)), min_size=1, max_size=8))
+def test_nearest_of_many_bits_lies_next_to_powers_of_two(given: list[tuple[int, int]]) -> None:
+    numbers, limits = np.array(given).T
+    expected = []
+    for number, limit in given:
+        sign = -1 if number < 0 else 1
+        allowed = [sign * each for each in next_to(abs(number), limit) if sign * each < 2**51]
+        expected.append(min(allowed, key=lambda a, n=number: (abs(a - n), abs(a))))
+    found = digits.nearest(numbers, -(2**51), 2**51 - 1, limits)
+    assert found.tolist() == expected
+    assert (digits.count(found) <= limits).all()
+
+
+def test_a_digit_of_many_bits_is_cut_without_a_table() -> None:
+    kernel = Dense("d", torch.tensor([[0.7, -0.3]]), torch.zeros(1), weight_type=FixedPoint(28, 2)).matrix
+    tracemalloc.start()
+    before = kernel.digit_counts()
+    kernel.digit_limit.copy_(before - 1)
+    assert torch.equal(kernel.digit_counts(), before - 1)
+    worth = saved(kernel)
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+    assert worth.shape == (15, 1, 2)
+    assert (worth[:12] > 0).all()

@@ -96,13 +96,21 @@ def _outside(low: float, high: float, kind: torch.dtype) -> tuple[float, float]:
 
 def weight_integers(values: Tensor, quantiser: FixedPoint, digit_limit: Tensor) -> Tensor:
     """Return weights as whole numbers of steps with no more signed digits than `digit_limit` (same shape) allows."""
-    integers, most = quantiser.integers(values), _most(quantiser.width)
-    if bool((digit_limit >= most).all()):
+    integers = quantiser.integers(values)
+    if bool((digit_limit >= _most(quantiser.width)).all()):
         return integers
+    return shortened(integers, quantiser, digit_limit)
+
+
+def shortened(integers: Tensor, quantiser: FixedPoint, digit_limit: Tensor) -> Tensor:
+    """Return the nearest of a type's whole numbers to each with no more signed digits than `digit_limit` allows."""
+    low, high = quantiser.integer_range
     if quantiser.width > TABLED:
-        return _one_by_one(integers, quantiser.integer_range, digit_limit, most)
-    table = limited(quantiser).to(values)
-    return table[digit_limit.clamp(max=most).long(), (integers - quantiser.integer_range[0]).long()]
+        whole = integers.long()
+        found = torch.as_tensor(digits.nearest(whole.cpu().numpy(), low, high, digit_limit.cpu().numpy())).to(whole)
+        return torch.where(found == whole, integers, found.to(integers))  # what is not a number stays none
+    table = limited(quantiser).to(integers)
+    return table[digit_limit.clamp(max=len(table) - 1).long(), (integers - low).long()]
 
 
 def _most(width: int) -> int:
@@ -113,19 +121,11 @@ def _most(width: int) -> int:
 @lru_cache(maxsize=64)
 def limited(quantiser: FixedPoint) -> Tensor:
     """Return the nearest whole number to each in range under every digit limit that may bind, (n_limits, n_values)."""
-    each = range(_most(quantiser.width) + 1)
-    return torch.as_tensor(np.stack([digits.nearest(*quantiser.integer_range, limit) for limit in each]))
-
-
-def _one_by_one(integers: Tensor, ends: tuple[int, int], digit_limit: Tensor, most: int) -> Tensor:
-    for limit in torch.unique(digit_limit).tolist():
-        if limit == 0:
-            integers = integers * (digit_limit != 0)
-        elif limit < most:
-            table = torch.as_tensor(digits.nearest(*ends, limit).copy(), device=integers.device)
-            limited = table[(integers - ends[0]).long()].to(integers.dtype)
-            integers = torch.where(digit_limit == limit, limited, integers)
-    return integers
+    low, high = quantiser.integer_range
+    each = np.arange(low, high + 1)
+    return torch.as_tensor(
+        np.stack([digits.nearest(each, low, high, limit) for limit in range(_most(quantiser.width) + 1)])
+    )
 
 
 def weights(values: Tensor, quantiser: Quantiser, digit_limit: Tensor) -> Tensor:

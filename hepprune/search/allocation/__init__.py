@@ -13,7 +13,7 @@ from torch import Tensor
 from hepprune import digits
 from hepprune.hardware.cost import matrices
 from hepprune.hardware.resources import Budget, Estimate
-from hepprune.network import Kernel, Network
+from hepprune.network import Kernel, Network, quantise
 from hepprune.pruning.statistics import Statistics
 from hepprune.search.moves import missed
 from hepprune.search.prices import Price
@@ -118,8 +118,8 @@ def saved(kernel: Kernel) -> Tensor:
     wanted = (kernel.weight / kind.step).double().clamp(low, high)
     integers = kind.integers(kernel.weight).long()
     most = (kind.width + 2) // 2
-    tables = [torch.as_tensor(digits.nearest(low, high, limit).copy()) for limit in range(most + 1)]
-    residuals = torch.stack([(wanted - table[integers - low]) ** 2 for table in tables])
+    nearest = [quantise.shortened(integers, kind, torch.full_like(integers, limit)) for limit in range(most + 1)]
+    residuals = torch.stack([(wanted - each) ** 2 for each in nearest])
     return (residuals[:-1] - residuals[1:]).clamp(min=0)
 
 
