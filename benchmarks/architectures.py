@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune import pipeline, recipe
+from hepprune import pipeline, recipe, scores
 from hepprune.errors import BudgetMissedError
 from hepprune.files import write_json
 from hepprune.report import summary as summaries
@@ -142,18 +142,18 @@ def _gains(found: dict[str, Any]) -> str:
 
 
 def _classes(found: dict[str, Any]) -> str:
-    """Return the table of other metrics, each of the baseline, uniform pruning and hepprune, first seeds."""
+    """Return the table of other metrics, each of the baseline, uniform pruning and hepprune, means over seeds."""
     lines = []
     for name, each in found.items():
-        row = each["seeds"][0]
-        others = {key: value for key, value in row["scores"]["compressed"].items() if "auc" in key or "resol" in key}
-        cells = (f"{key} {_three(row, key)}" for key in others)
-        lines.append(f"`{name}` | {'; '.join(cells)}")
-    return _table("recipe | AUC and resolution: baseline, uniform pruning, hepprune, of the first seed", lines)
+        rows = each["seeds"]
+        others = [key for key in rows[0]["scores"]["compressed"] if "auc" in key or "resol" in key]
+        lines += [f"`{name}` | {key} | {_three(rows, key)}" for key in others]
+    return _table("recipe | mean over seeds, error of the scatter | baseline | uniform pruning | hepprune", lines)
 
 
-def _three(row: dict[str, Any], metric: str) -> str:
-    return ", ".join(f"{row['scores'][each][metric]:.3f}" for each in THREE)
+def _three(rows: list[dict[str, Any]], metric: str) -> str:
+    means = [scores.mean([row["scores"][each][metric] for row in rows]) for each in THREE]
+    return " | ".join(f"{mean.value:.3f}" + (f" ± {mean.error:.3f}" if mean.error else "") for mean in means)
 
 
 def _table(head: str, lines: list[str]) -> str:

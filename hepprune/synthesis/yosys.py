@@ -96,7 +96,7 @@ def synthesise(job: Job) -> Measurement:
 
 def _keep(job: Job) -> str:
     """Return the commands that keep the modules whole that are at several places."""
-    shared = re.compile(rf"{re.escape(top(job))}_stage\d+_shared\d+", re.ASCII)
+    shared = re.compile(rf"{re.escape(top(job))}(_stage\d+)?_shared\d+", re.ASCII)
     names = [source.stem for source in job.sources if shared.fullmatch(source.stem)]
     if not names:
         return ""
