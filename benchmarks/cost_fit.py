@@ -40,7 +40,7 @@ _ITERATIONS = 8
 def fit(samples: Iterable[Sample], designs: Iterable[Whole] = ()) -> Factors:
     """Return the factors of each group, none negative: least relative squares, sources weighted alike.
 
-    A whole design shows the sum of what its layers follow, with what is no factor's taken off.
+    A whole design shows the sum of what its layers follow, with what is not a factor's taken off.
     """
     single = tuple(samples)
     rows: dict[str, list[_Row]] = {"lut": [], "ff": []}

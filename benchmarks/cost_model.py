@@ -1,6 +1,6 @@
 """Predicted against reported cost, by these models and by rule4ml, on the same published designs in one run.
 
-One command: `python benchmarks/cost_model.py [--rule4ml FOLDER] [--out FILE]`. rule4ml is no dependency; put it and
+One command: `python benchmarks/cost_model.py [--rule4ml FOLDER] [--out FILE]`. rule4ml is not a dependency; put it and
 what it needs into a folder, without touching this environment:
     pip install --no-deps --target FOLDER rule4ml torch-geometric keras-tuner kt-legacy pandas python-dateutil
 Ours is held out: a jet tagger is predicted by constants that never saw its family, a single layer by constants that

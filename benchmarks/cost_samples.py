@@ -132,7 +132,7 @@ def single_layers() -> Iterator[Sample]:
         kernel = _drawn(n_in, n_out, bits) if unrolled else _blank(n_in, n_out, bits, factor)
         facts = {"strategy": "latency", "asked_reuse_factor": factor} if unrolled else {}
         figures = {cell: float(row[f"{cell}_hls"]) for cell in ("LUT", "FF", "DSP", "BRAM_18K")}
-        if unrolled:  # the ports of the design are no part of the layer
+        if unrolled:  # the ports of the design are not part of the layer
             figures["FF"] -= 16 * n_out + 2
         cycles, interval = float(row["BestLatency_hls"]), float(row["IntervalMax_hls"])
         operation = _matrix(n_in, n_out, kernel, **facts)
@@ -229,7 +229,7 @@ def _modules(design: Published) -> Iterator[Sample]:
         key = module.layer or ("config13" if module.module.startswith("dense_latency") else "")
         if key in design.layers:
             operation = operations[design.layers[key]]
-            # A wrapper that is no pipeline of its own reports its latency as its interval.
+            # A wrapper that is not a pipeline of its own reports its latency as its interval.
             interval = None if module.module.startswith("pointwise_conv") else module.interval_cycles
             figures = module.resources, module.latency_cycles, interval
             yield Sample(design.source, operation, *figures, design.clock)

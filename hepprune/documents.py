@@ -51,11 +51,11 @@ def read(path: Path, *, kind: str, keys: str) -> dict[str, Any]:
     if not path.is_file():
         raise RecipeError(f"no {kind} at '{path}'")
     if path.stat().st_size > MAX_BYTES:
-        raise RecipeError(f"'{path}' is larger than {MAX_BYTES} bytes, so it is no {kind}")
+        raise RecipeError(f"'{path}' is larger than {MAX_BYTES} bytes, so it is not a {kind}")
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or a date that is none
-        raise RecipeError(f"'{path}' is no YAML: {' '.join(str(problem).split())}") from problem
+        raise RecipeError(f"'{path}' is not YAML: {' '.join(str(problem).split())}") from problem
     if not isinstance(content, dict):
         raise RecipeError(f"'{path}' holds no {kind}; it needs at least the keys {keys}")
     return content

@@ -208,7 +208,7 @@ def _dask(address: str) -> Iterator[Executor]:
     except ImportError as problem:
         raise PrerequisiteError("a Dask executor needs Dask: pip install 'hepprune[dask]'") from problem
     if not re.fullmatch(r"(tcp|tls|ucx|inproc|wss?)://\S+", address):
-        raise ExecutorError(f"'{address}' is no address of a Dask scheduler; expected one such as tcp://host:8786")
+        raise ExecutorError(f"'{address}' is not an address of a Dask scheduler; expected one such as tcp://host:8786")
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as problem:
@@ -229,7 +229,7 @@ def _count(argument: str, kind: str) -> int:
     if not argument:
         return len(os.sched_getaffinity(0))
     if not re.fullmatch(r"[1-9]\d{0,3}", argument) or int(argument) > MAX_WORKERS:
-        raise ExecutorError(f"'{argument}' is no number of {kind}; expected 1 to {MAX_WORKERS}, as in {kind}:4")
+        raise ExecutorError(f"'{argument}' is not a number of {kind}; expected 1 to {MAX_WORKERS}, as in {kind}:4")
     return int(argument)
 
 

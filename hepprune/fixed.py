@@ -41,7 +41,7 @@ def library(values: Any) -> Any:
     return torch if isinstance(values, torch.Tensor) else np
 
 
-# Arrays that functions with an underscore are given are written over where torch can; numpy's numbers may be no arrays.
+# Arrays that functions with an underscore are given are written over where torch can; numpy's may not be arrays.
 def _floor(values: Any) -> Any:
     return values.floor_() if isinstance(values, torch.Tensor) else np.floor(values)
 
@@ -199,11 +199,11 @@ class FixedPoint:
         """Read `ap_fixed<8,3,AP_RND,AP_SAT>`, `ufixed<6,2>` and the like.
 
         Raises:
-            NetworkError: the text is no fixed-point type.
+            NetworkError: the text is not a fixed-point type.
         """
         match = _TEXT.fullmatch(text.strip())
         if not match:
-            raise NetworkError(f"'{text}' is no fixed-point type; write for example ap_fixed<8,3,AP_RND,AP_SAT>")
+            raise NetworkError(f"'{text}' is not a fixed-point type; write for example ap_fixed<8,3,AP_RND,AP_SAT>")
         unsigned, width, integer, rounding, overflow = match.groups()
         return cls(int(width), int(integer), not unsigned, rounding or "TRN", overflow or "WRAP")
 

@@ -197,7 +197,7 @@ def read(path: Path) -> Interface:
     except OSError as problem:
         raise DataError(f"'{path}' cannot be read: {problem.strerror}") from problem
     if len(content) > MAX_BYTES:
-        raise DataError(f"'{path}' is larger than {MAX_BYTES} bytes, so it is no scaler.json")
+        raise DataError(f"'{path}' is larger than {MAX_BYTES} bytes, so it is not a scaler.json")
     try:
         return Interface.model_validate_json(content)
     except ValidationError as problem:
@@ -205,5 +205,5 @@ def read(path: Path) -> Interface:
         place = ".".join(str(part) for part in fault["loc"])
         said = fault["msg"].removeprefix("Value error, ")
         raise DataError(
-            f"'{path}' is no scaler.json, or a damaged one: {place + ': ' if place else ''}{said}"
+            f"'{path}' is not a scaler.json, or a damaged one: {place + ': ' if place else ''}{said}"
         ) from problem

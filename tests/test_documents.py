@@ -47,7 +47,7 @@ def test_the_largest_documents_take_seconds(text: str, tmp_path: Path) -> None:
 
 
 def test_a_document_that_is_too_large_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="is larger than 65536 bytes, so it is no recipe"):
+    with pytest.raises(RecipeError, match="is larger than 65536 bytes, so it is not a recipe"):
         _read(tmp_path / "r.yaml", "a: " + "b" * documents.MAX_BYTES)
 
 

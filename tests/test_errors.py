@@ -7,7 +7,7 @@ from hepprune.errors import DataError, ReportError
 
 def test_a_sentence_stays_one_line_and_steers_no_terminal() -> None:
     hostile = "a\nb \x1b[2Jc\u2028d\x9be"
-    assert str(ReportError(f"'{hostile}' is no report")) == "'a b [2Jc d e' is no report"
+    assert str(ReportError(f"'{hostile}' is not a report")) == "'a b [2Jc d e' is not a report"
 
 
 def test_an_endless_quotation_is_cut_in_its_middle() -> None:

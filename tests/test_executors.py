@@ -107,12 +107,12 @@ def test_a_killed_process_ends_in_one_sentence() -> None:
     ("spec", "message"),
     [
         ("proceses", "unknown executor 'proceses'; choose one of: processes, "),
-        ("threads:0", "'0' is no number of threads; expected 1 to 1024"),
-        ("processes:9999", "'9999' is no number of processes"),
-        ("processes:two", "'two' is no number"),
+        ("threads:0", "'0' is not a number of threads; expected 1 to 1024"),
+        ("processes:9999", "'9999' is not a number of processes"),
+        ("processes:two", "'two' is not a number"),
         ("serial:2", "nothing behind a colon"),
-        ("dask:here", "'here' is no address of a Dask scheduler"),
-        ("dask:", "'' is no address"),
+        ("dask:here", "'here' is not an address of a Dask scheduler"),
+        ("dask:", "'' is not an address"),
     ],
 )
 def test_what_names_no_executor_is_refused(spec: str, message: str) -> None:

@@ -33,17 +33,17 @@ hostile = pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[
 
 @hostile
 def test_projects_tops_parts_and_layers_refuse_what_is_no_name(name: str) -> None:
-    with pytest.raises(NetworkError, match="no firmware name"):
+    with pytest.raises(NetworkError, match="not a firmware name"):
         check_names(name, part=JOB.part, clock_ns=5.0)
-    with pytest.raises(NetworkError, match="no FPGA part"):
+    with pytest.raises(NetworkError, match="not an FPGA part"):
         check_names("top", part=name, clock_ns=5.0)
-    with pytest.raises(NetworkError, match="no identifier"):
+    with pytest.raises(NetworkError, match="not an identifier"):
         ReLU(name)
     with pytest.raises(ReportError, match="Tcl would read as commands"):
         vendor._script(replace(JOB, top=name))
     with pytest.raises(ReportError, match="Tcl would read as commands"):
         vendor._script(replace(JOB, part=name))
-    with pytest.raises(ReportError, match="no Verilog identifier"):
+    with pytest.raises(ReportError, match="not a Verilog identifier"):
         yosys.top(replace(JOB, top=name))
     with pytest.raises(ReportError, match="no family for part"):
         yosys.family(name)

@@ -91,7 +91,7 @@ def test_one_of_several_inputs_has_to_be_named(tmp_path: Path) -> None:
         ("inputs.0.features.1.offset", "much", "inputs.0.features.1.offset: .*valid number"),
         ("inputs.0.words.1.low", 7, "word 'mass' begins at bit 7 and not at bit 8"),
         ("inputs.0.words.1.width", 9, "inputs.0.words.1: 9 bits are not the width of ap_fixed<8,4"),
-        ("inputs.0.words.0.type", "int8", "inputs.0.words.0.type: 'int8' is no fixed-point type"),
+        ("inputs.0.words.0.type", "int8", "inputs.0.words.0.type: 'int8' is not a fixed-point type"),
         ("inputs.0.mark", "isfilled", "inputs.0: input 'features' has no feature 'isfilled'"),
         (
             "outputs.0.meaning",
@@ -111,17 +111,17 @@ def test_damage_is_named_with_its_place(place: str, new: object, said: str, tmp_
     for step in way:
         at = at[step]
     at[last] = new
-    with pytest.raises(DataError, match=f"is no scaler.json, or a damaged one: {said}"):
+    with pytest.raises(DataError, match=f"is not a scaler.json, or a damaged one: {said}"):
         scaling.load(written(content, tmp_path))
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "is no scaler.json"),
-        (json.dumps(value() | {"verilog": "\ud800"}), "is no scaler.json"),
-        ("[" * 100_000, "is no scaler.json"),
-        ('{"name": NaN}', "is no scaler.json"),
+        ("", "is not a scaler.json"),
+        (json.dumps(value() | {"verilog": "\ud800"}), "is not a scaler.json"),
+        ("[" * 100_000, "is not a scaler.json"),
+        ('{"name": NaN}', "is not a scaler.json"),
         (json.dumps(value()).replace("0.7", "1e999"), "finite"),
         (" " * (interface.MAX_BYTES + 1), "is larger than"),
     ],

@@ -108,7 +108,7 @@ def test_types_that_do_not_fit_the_values_are_refused() -> None:
     assert spread(kinds, (2, 2)) == [FixedPoint(width, 1, True, "RND", "WRAP") for width in (3, 4, 3, 4)]
     with pytest.raises(NetworkError, match="do not fit values of shape"):
         spread(kinds, (3,))
-    with pytest.raises(NetworkError, match="PowerOfTwo is no fixed-point type"):
+    with pytest.raises(NetworkError, match="PowerOfTwo is not a fixed-point type"):
         spread(PowerOfTwo(-2, 0), (2,))
 
 

@@ -224,7 +224,7 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("data.scaler", "minmax", "data.scaler: .*'standard', 'power_of_two' or 'none'"),
         ("data", None, "data: "),
         ("model.hidden", [64, 0], "model.hidden.1: "),
-        ("model.bits.inputs", "int8", "model.bits.inputs: .*'int8' is no fixed-point type"),
+        ("model.bits.inputs", "int8", "model.bits.inputs: .*'int8' is not a fixed-point type"),
         ("model.bits.inputs", "ap_fixed<80,3>", "model.bits.inputs: .*80 bits is not between"),
         ("model.bits.inputs", "ap_fixed<8,3,AP_ROUND,AP_SAT>", "model.bits.inputs: .*unknown rounding 'ROUND'"),
         ("model.bits.weights", 1, "model.bits.weights: "),
@@ -517,14 +517,14 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ("", "holds no recipe"),
         ("- a\n- b\n", "holds no recipe"),
         ("just words", "holds no recipe"),
-        ("name: [unclosed", "is no YAML"),
-        ("name: \x00", "is no YAML"),
-        ("a: 2001-99-99", "is no YAML"),
-        ("? [a, b]\n: 1", "is no YAML"),
+        ("name: [unclosed", "is not YAML"),
+        ("name: \x00", "is not YAML"),
+        ("a: 2001-99-99", "is not YAML"),
+        ("? [a, b]\n: 1", "is not YAML"),
         ("1: 2", "recipe.yaml'"),
-        ("[" * 400, "is no YAML"),
-        ("name: !!python/object/apply:os.system ['touch run']", "is no YAML"),
-        ("!!python/object:hepprune.recipe.Recipe {}", "is no YAML"),
+        ("[" * 400, "is not YAML"),
+        ("name: !!python/object/apply:os.system ['touch run']", "is not YAML"),
+        ("!!python/object:hepprune.recipe.Recipe {}", "is not YAML"),
     ],
 )
 def test_what_is_no_recipe_is_refused_in_one_line(
@@ -539,7 +539,7 @@ def test_what_is_no_recipe_is_refused_in_one_line(
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_bytes(b"\xff\xfe\x00name")
-    with pytest.raises(RecipeError, match="is no YAML"):
+    with pytest.raises(RecipeError, match="is not YAML"):
         recipe.load(tmp_path / "recipe.yaml")
 
 

@@ -444,7 +444,7 @@ def test_an_autoencoder_is_judged_by_the_signal_it_loses(task: Reconstruction) -
     with pytest.raises(DataError, match="whether it is signal"):
         Sample.from_arrays(x, x, task=task).scores(raw, ["auc(mse)"])
     with pytest.raises(DataError, match="whether it is signal"):
-        Sample.from_arrays(x, signal, task=Regression()).scores((raw[0][:, :1],), ["auc"])  # numbers are no labels
+        Sample.from_arrays(x, signal, task=Regression()).scores((raw[0][:, :1],), ["auc"])  # numbers are not labels
 
 
 def test_samples_of_other_labels_weights_or_tasks_have_other_keys() -> None:

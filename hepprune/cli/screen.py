@@ -119,7 +119,7 @@ def workers(executor: str | None) -> "Iterator[Executor | None]":
 
 
 def output() -> Console:
-    """Return standard output for text that may quote files of strangers: brackets and colons are no markup in it."""
+    """Return standard output for text that may quote files of strangers: brackets and colons are not markup in it."""
     return Console(markup=False, emoji=False, highlight=False)
 
 
@@ -164,8 +164,8 @@ def _plain(value: Any) -> Any:
 class Screen:
     """Shows each step of a run as one progress line; the pipeline's `Track`.
 
-    Where standard error is no terminal, a step is one line as it starts and one as it ends, each written at once. Both
-    go into the log too, and nothing to the screen where the command line asks for quiet.
+    Where standard error is not a terminal, a step is one line as it starts and one as it ends, each written at
+    once. Both go into the log too, and nothing to the screen where the command line asks for quiet.
     """
 
     def __init__(self) -> None:

@@ -66,7 +66,7 @@ def idx_array(path: Path) -> NDArray[Any]:
     """Return the array of an IDX file, gzipped or not, in its own type and shape.
 
     Raises:
-        DataError: the file is missing, is no IDX file, is cut short or runs on, or unpacks to more than 2**30 bytes.
+        DataError: the file is missing, is not an IDX file, is cut short or runs on, or unpacks to more than 1 GiB.
     """
     try:
         with path.open("rb") as plain:
@@ -78,7 +78,7 @@ def idx_array(path: Path) -> NDArray[Any]:
     if len(content) > _MAX_BYTES:
         raise DataError(f"'{path}' holds more than {_MAX_BYTES} bytes")
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES or not 1 <= content[3] <= _MAX_AXES:
-        raise DataError(f"'{path}' is no IDX file: it starts with {content[:4].hex() or 'nothing'}")
+        raise DataError(f"'{path}' is not an IDX file: it starts with {content[:4].hex() or 'nothing'}")
     kind, n_axes = np.dtype(_TYPES[content[2]]), content[3]
     start = 4 + 4 * n_axes
     if len(content) < start:

@@ -35,7 +35,7 @@ class Columns:
         """Check what features are worth.
 
         Raises:
-            DataError: no feature has the name, or the worth is no positive number of a plausible size.
+            DataError: no feature has the name, or the worth is not a positive number of a plausible size.
         """
         for feature, worth in self.lsb.items():
             if feature not in self.features:

@@ -44,10 +44,12 @@ def write(
     C++ or hls4ml cannot bear the name of a layer, or `name` is taken, the code inside has another.
 
     Raises:
-        NetworkError: the name is no identifier, or a layer cannot be built.
+        NetworkError: the name is not an identifier, or a layer cannot be built.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        raise NetworkError(f"'{name}' is no name of an emulator; use letters, digits and underscores, a letter first")
+        raise NetworkError(
+            f"'{name}' is not a name of an emulator; use letters, digits and underscores, a letter first"
+        )
     with replacing_folder(folder) as new:
         project = hls.export(
             network,

@@ -18,30 +18,30 @@ def check_names(name: str, *, part: str, clock_ns: float) -> None:
     """Refuse what would end up as broken Verilog, C++ or Tcl.
 
     Raises:
-        NetworkError: the name is no identifier, the part no part number, or the clock period not positive.
+        NetworkError: the name is not an identifier, the part no part number, or the clock period not positive.
     """
     check_identifier(name)
     if not _PART.fullmatch(part):
-        raise NetworkError(f"'{part}' is no FPGA part; write for example xcvu13p-flga2577-2-e")
+        raise NetworkError(f"'{part}' is not an FPGA part; write for example xcvu13p-flga2577-2-e")
     if not 0.1 <= clock_ns <= 1000:
         raise NetworkError(f"a clock period of {clock_ns} ns is not between 0.1 and 1000 ns")
 
 
 def check_identifier(name: str) -> None:
-    """Refuse what is no name in Verilog, VHDL or C++.
+    """Refuse what is not a name in Verilog, VHDL or C++.
 
     Raises:
         NetworkError: it is not letters, digits and underscores, a letter first.
     """
     if not _NAME.fullmatch(name):
-        raise NetworkError(f"'{name}' is no firmware name; use letters, digits and underscores, a letter first")
+        raise NetworkError(f"'{name}' is not a firmware name; use letters, digits and underscores, a letter first")
 
 
 def check_folder(folder: Path) -> None:
     """Refuse a folder whose path no script can quote; blanks, quotes and letters of any alphabet are fine.
 
     Raises:
-        NetworkError: the path has control characters, a line break for example, or is no text.
+        NetworkError: the path has control characters, a line break for example, or is not text.
     """
     text = str(folder.absolute())
     if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", text):

@@ -95,7 +95,9 @@ def export(
     check_names(name, part=part, clock_ns=clock_ns)
     _check(network, namespace=namespace, strategy=strategy, io_type=io_type)
     if not 0 <= clock_uncertainty < 1:
-        raise NetworkError(f"a clock uncertainty of {clock_uncertainty} is no fraction of the period between 0 and 1")
+        raise NetworkError(
+            f"a clock uncertainty of {clock_uncertainty} is not a fraction of the period between 0 and 1"
+        )
     nodes, outputs = layers.distinct(layers.described(network, io_type=io_type, strategy=strategy), network.outputs)
     table, space = _names(nodes, name, namespace)
     with torch.no_grad(), replacing_folder(folder) as new:
@@ -226,7 +228,7 @@ def _check(network: Network, *, namespace: str | None, strategy: str | None, io_
                 f"layer '{layer.name}' has reuse factor {layer.reuse_factor}; distributed_arithmetic knows only 1"
             )
     if namespace is not None and (not namespace.isidentifier() or not namespace.isascii()):
-        raise NetworkError(f"'{namespace}' is no C++ namespace; use letters, digits and underscores, a letter first")
+        raise NetworkError(f"'{namespace}' is not a C++ namespace; use letters, digits and underscores, a letter first")
 
 
 def _finish(new: Path, folder: Path) -> None:

@@ -24,7 +24,7 @@ from hepprune.network import Dense, Input, Network, Node, Shared
 
 _STAND_IN = FixedPoint(8, 4)  # for the type of values that nobody knows
 # Yosys, which takes up to 4 GB as WebAssembly, took 270 s of processor time and 1.0 GB for 44,000 LUT without modules.
-# With them memory is no limit, and Verilator grows by half a second and 5 MB for every 1,000 LUT (docs/synthesis.md).
+# With them memory is not a limit, and Verilator grows by half a second and 5 MB per 1,000 LUT (docs/synthesis.md).
 _MOST_LUT, _MOST_LUT_REPEATED = 150_000, 400_000
 
 
@@ -171,7 +171,7 @@ def write_verilog(
     Where Verilog or VHDL cannot bear the name, the top module has another; `hepprune_names.json` has both.
 
     Raises:
-        NetworkError: the name is no Verilog identifier, or part or clock cannot be right.
+        NetworkError: the name is not a Verilog identifier, or part or clock cannot be right.
     """
     check_names(name, part=part, clock_ns=clock_ns)
     top = names.safe([name])

@@ -34,20 +34,22 @@ def read(target: Target, text: str) -> tuple[str, float]:
     name, equals, rest = (part.strip() for part in text.partition("="))
     name = _SHORT.get(name.lower(), name.lower())
     if not equals:
-        raise RecipeError(f"'{text}' is no limit; write for example lut=20000, lut=10%, latency=100ns or interval=1")
+        raise RecipeError(f"'{text}' is not a limit; write for example lut=20000, lut=10%, latency=100ns or interval=1")
     if name not in _FIGURES:
         raise RecipeError(unknown("limit", name, (*_FIGURES, *_SHORT)))
     value, unit = _number(text, rest, name)
     if name == "latency_ns":
         if unit not in {"", "cycles", *_NS}:
-            raise RecipeError(f"the limit '{text}' is no time; give ns (also us, ms, s or cycles)")
+            raise RecipeError(f"the limit '{text}' is not a time; give ns (also us, ms, s or cycles)")
         return name, value * (target.period_ns if unit == "cycles" else _NS.get(unit, 1.0))
     if name == "interval_cycles":
         if unit not in {"", "cycles"} or value != int(value):
-            raise RecipeError(f"the limit '{text}' is no whole number of clock cycles, such as interval=1")
+            raise RecipeError(f"the limit '{text}' is not a whole number of clock cycles, such as interval=1")
         return name, value
     if unit.lower() not in {"", "k", "%", name}:
-        raise RecipeError(f"the limit '{text}' is no count of cells; write a number, or a share of the chip as in 10%")
+        raise RecipeError(
+            f"the limit '{text}' is not a count of cells; write a number, or a share of the chip as in 10%"
+        )
     return name, _cells(target, name, value, unit)
 
 
@@ -83,7 +85,7 @@ def check(target: Target, budget: Budget) -> None:
         raise RecipeError(f"target '{target.name}' has a clock period of {target.clock_ns:g} ns; it must be above 0")
     for name, limit in budget.limits().items():
         if not 0 <= limit < math.inf:
-            raise RecipeError(f"the limit {name} of {limit:g} is no finite number from 0 up")
+            raise RecipeError(f"the limit {name} of {limit:g} is not a finite number from 0 up")
     latency = budget.latency_ns
     if latency is not None and latency < target.period_ns:
         raise RecipeError(

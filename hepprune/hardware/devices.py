@@ -20,7 +20,7 @@ _SOURCES = {
     "DS950": "AMD DS950, Versal Architecture and Product",
     "DS987": "AMD DS987, Kria K26 SOM",
     "Alveo": "AMD Alveo data sheets; the whole chip, of which a shell takes its part",
-    "Agilex 7": "Altera Agilex 7 product table; two ALUTs of an ALM count as two LUT, and its M20K are no BRAM18",
+    "Agilex 7": "Altera Agilex 7 product table; two ALUTs of an ALM count as two LUT, and its M20K are not BRAM18",
 }
 # Families by the beginning of a part's name; the first that fits.
 _FAMILIES = (

@@ -128,7 +128,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Budget:
-    """Hard limits; None is no limit. Latency in ns, the initiation interval in clock cycles."""
+    """Hard limits; None is not a limit. Latency in ns, the initiation interval in clock cycles."""
 
     latency_ns: float | None = None
     interval_cycles: int | None = None

@@ -60,7 +60,7 @@ def synthesise(
     with this process, and the tool. Each outcome is in the ledger as soon as it is known.
 
     Raises:
-        ReportError: a folder is no project.
+        ReportError: a folder is not a project.
         ToolMissingError: the tool, or for `auto` every one, is missing.
         ExecutorError: a worker was lost.
     """
@@ -98,7 +98,7 @@ def _job(project: Path, tool: synthesis.Tool, limits: ToolLimits) -> synthesis.J
         job = _verilog_job(project, tool)
     else:
         raise ReportError(
-            f"'{project}' is no project: expected build_prj.tcl of hls4ml, or Verilog that hepprune wrote"
+            f"'{project}' is not a project: expected build_prj.tcl of hls4ml, or Verilog that hepprune wrote"
         )
     return replace(job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes)
 

@@ -194,7 +194,7 @@ class _Project:
         ]
 
     def _value(self, file: Artefact) -> Measurement | Failure | str | None:
-        """Return what a file says, the reason why it cannot be read, or None where it is no report at all."""
+        """Return what a file says, the reason why it cannot be read, or None where it is not a report at all."""
         if file.path.name in _NO_REPORT:
             return None
         if reports.kind_of(file.text) in {None, "log"}:

@@ -84,7 +84,7 @@ def _compare(network: Network, smaller: Network) -> tuple[bool, int, float]:
 
 def describe(network: Network) -> tuple[LayerDescription, ...]:
     """Return the description of every layer in the order they run."""
-    smaller = surgery.shrink(network, warn=False)  # what surgery would keep is no news here
+    smaller = surgery.shrink(network, warn=False)  # what surgery would keep is not news here
     refused = {io_type: refusals(network, io_type=io_type) for io_type in IO_TYPES}
     return tuple(_describe(network, layer, smaller, _reasons(refused, layer.name)) for layer in network)
 

@@ -57,7 +57,7 @@ def rate(
     With `fired` (n_jets,), what a menu takes already, it is the pure rate. Scores are (n_jets,).
 
     Raises:
-        DataError: a score is no number, there are no bunches, or there are no jets.
+        DataError: a score is not a number, there are no bunches, or there are no jets.
     """
     if np.isnan(scores).any() or n_bunches < 1:
         raise DataError("a rate needs a score for each jet, a number, and bunches that collide")

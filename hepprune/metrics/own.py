@@ -52,7 +52,8 @@ class Own:
 def own(path: str, folder: Path | None = None) -> Own:
     """Return the metric at `module:function`, of a module in the folder or of an installed package.
 
-    Its `lower_is_better` says so where less of it is better. The standard library and the current folder are no source.
+    Its `lower_is_better` says so where less of it is better. The standard library and the current folder are
+    not sources.
 
     Raises:
         DataError: the path leads nowhere or elsewhere, or its module does not run.

@@ -17,7 +17,7 @@ def roc(scores: Floats, positive: Booleans) -> tuple[Floats, Floats]:
     Scores and `positive` are (n_jets,); jets of equal score pass together.
 
     Raises:
-        DataError: one of the two kinds of jets is missing, or a score is no number.
+        DataError: one of the two kinds of jets is missing, or a score is not a number.
     """
     check(scores, positive)
     order = np.argsort(-scores, kind="stable")
@@ -27,7 +27,7 @@ def roc(scores: Floats, positive: Booleans) -> tuple[Floats, Floats]:
 
 
 def check(scores: Floats, positive: Booleans) -> None:
-    """Refuse scores that are no numbers, and jets of one kind only."""
+    """Refuse scores that are not numbers, and jets of one kind only."""
     if scores.shape != positive.shape or np.isnan(scores).any():
         raise DataError("a ROC curve needs one score for each jet, a number")
     if not 0 < np.count_nonzero(positive) < len(positive):

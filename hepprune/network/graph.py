@@ -71,7 +71,7 @@ class Network(Module):
                 if source not in shapes:
                     raise NetworkError(f"layer '{layer.name}' reads " + unknown("layer", source, shapes))
             if isinstance(layer, Shared) and (layer.of not in shapes or isinstance(self[layer.of], Input | Shared)):
-                raise NetworkError(f"layer '{layer.name}' shares '{layer.of}', which is no layer that ran before it")
+                raise NetworkError(f"layer '{layer.name}' shares '{layer.of}', which is not a layer that ran before it")
             shapes[layer.name] = self.runs(layer).shape(*(shapes[source] for source in sources))
             check_shape(layer.name, layer.result, shapes[layer.name])
             for name, array in layer.named_parameters(recurse=False):

@@ -39,7 +39,7 @@ class Node:
 def check_depth(n_layers: int) -> None:
     """Refuse more layers than any trigger network has, before time is spent on making them."""
     if n_layers > MAX_LAYERS:
-        raise NetworkError(f"a network of {n_layers} layers is no trigger network; it has at most {MAX_LAYERS}")
+        raise NetworkError(f"a network of {n_layers} layers is not a trigger network; it has at most {MAX_LAYERS}")
 
 
 def as_tuple(features: Any) -> tuple[Any, ...]:

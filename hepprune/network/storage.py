@@ -51,7 +51,7 @@ def load(path: Path) -> Network:
         layers = [_layer(dict(settings), tensors) for settings in header["layers"]]
         return Network(layers, header["sources"], header.get("outputs"))
     except _DAMAGE as problem:
-        raise NetworkError(f"'{path}' is no network saved by hepprune: {problem}") from problem
+        raise NetworkError(f"'{path}' is not a network saved by hepprune: {problem}") from problem
 
 
 def identity(network: Network) -> str:

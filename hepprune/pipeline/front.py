@@ -36,7 +36,7 @@ def front(recipe: Recipe, *, build: Path, executor: Executor | None = None, trac
 
     Raises:
         RecipeError: the recipe's search is none that makes a front.
-        NetworkError: the recipe's model is no chain of dense layers.
+        NetworkError: the recipe's model is not a chain of dense layers.
         HeppruneError: something in the recipe, the data or the machine is wrong.
     """
     if not recipe.search.front:

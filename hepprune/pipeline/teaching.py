@@ -84,7 +84,7 @@ def _trained(context: Context, teacher: Teacher, samples: Sequence[Jets]) -> Net
 
 
 def _lesson(recipe: Recipe, teacher: Teacher, jets: Jets) -> Sample:
-    """Return what the teacher learns: signal and background told apart, or the features of what is no signal."""
+    """Return what the teacher learns: signal and background told apart, or the features of what is not signal."""
     weight = jets.weight if recipe.data.is_weighted else None
     if teacher.task == "binary":
         if len(np.unique(jets.targets[:, -1])) < 2:

@@ -75,7 +75,7 @@ def make(
     """Return the cuts that `prune` makes.
 
     Raises:
-        NetworkError: as `prune` does, or whole layers are asked for, which are no cuts.
+        NetworkError: as `prune` does, or whole layers are asked for, which are not cuts.
     """
     granularities.parse(granularity)
     selection.check(sparsity, scope, normalisation)  # before scores that may take long
@@ -119,7 +119,7 @@ def _real(values: Any, what: str) -> Tensor:
     try:
         found = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as problem:
-        raise DataError(f"the {what} of the jets are no numbers: {problem}") from problem
+        raise DataError(f"the {what} of the jets are not numbers: {problem}") from problem
     if found.is_complex():
         raise DataError(f"the {what} of the jets are complex numbers, and must be real")
     return found

@@ -34,7 +34,9 @@ def fraction_bits(values: Any) -> int:
         scaled = np.ldexp(np.asarray(values, dtype=np.float64), bits)
         if np.array_equal(scaled, np.round(scaled)):
             return bits
-    raise NetworkError(f"a scale such as {np.ravel(values)[0]:g} is no whole number of any power of two above 2**-52")
+    raise NetworkError(
+        f"a scale such as {np.ravel(values)[0]:g} is not a whole number of any power of two above 2**-52"
+    )
 
 
 class PerValue:
@@ -170,7 +172,7 @@ def spread(quantiser: Quantiser, shape: tuple[int, ...]) -> list[FixedPoint | No
     if isinstance(quantiser, FixedPoint):
         return [quantiser] * int(np.prod(shape))
     if not isinstance(quantiser, FixedPoints):
-        raise NetworkError(f"a {type(quantiser).__name__} is no fixed-point type")
+        raise NetworkError(f"a {type(quantiser).__name__} is not a fixed-point type")
     try:
         places = np.broadcast_to(np.arange(quantiser.width.size).reshape(quantiser.width.shape), shape)
     except ValueError as problem:
@@ -194,7 +196,7 @@ class PowerOfTwo:
     def __post_init__(self) -> None:
         """Refuse exponents in the wrong order or out of float64's reach."""
         if not -MAX_BITS <= self.lowest <= self.highest <= MAX_BITS:
-            raise NetworkError(f"exponents {self.lowest} to {self.highest} are no range between -52 and 52")
+            raise NetworkError(f"exponents {self.lowest} to {self.highest} are not a range between -52 and 52")
 
     @property
     def minimum(self) -> float:

@@ -18,7 +18,7 @@ class Scaled:
     scale: Any
 
     def __post_init__(self) -> None:
-        """Refuse scales that are no positive numbers."""
+        """Refuse scales that are not positive numbers."""
         scale = np.asarray(self.scale, dtype=np.float64)
         if not (scale.size and np.isfinite(scale).all() and (scale > 0).all()):
             raise NetworkError("the scale of a quantiser must be positive and finite")

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hepprune.errors import HeppruneError, check_known
 
-Positive = Annotated[int, Field(ge=1, le=10**9)]  # what is larger is no count, and may be more than a float holds
+Positive = Annotated[int, Field(ge=1, le=10**9)]  # what is larger is not a count, and may be more than a float holds
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 

@@ -20,7 +20,7 @@ def load(path: str | Path) -> Recipe:
     """Read and check a recipe; paths in it are relative to its folder and come back resolved.
 
     Raises:
-        RecipeError: the file is missing, is no YAML, or a key is unknown, missing or out of range.
+        RecipeError: the file is missing, is not YAML, or a key is unknown, missing or out of range.
     """
     path = Path(path)
     content = documents.read(path, kind="recipe", keys="name, data and budget")

@@ -13,9 +13,9 @@ from hepprune.training import Fit
 class Teacher(Section):
     """A float network that is trained first, and whose score of each jet is what the recipe's network learns.
 
-    A `reconstruction` learns to put together again what is no signal, and its score is the mean squared residual, to
+    A `reconstruction` learns to put together again what is not signal, and its score is the mean squared residual, to
     which a `transform` is applied. Of a `latent` the scores are the values of the narrowest of the `hidden` layers,
-    which then has no ReLU, with a mean of 0 and a spread of 1 over what is no signal. The task `binary` learns to tell
+    which then has no ReLU, with a mean of 0 and a spread of 1 over what is not signal. The task `binary` learns to tell
     signal, and its score is the logit. With `of_signal` false the network learns no score of signal.
     """
 

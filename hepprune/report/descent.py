@@ -84,7 +84,7 @@ def _cells(tagger: Tagger, budget: Mapping[str, float], names: list[str]) -> lis
 def sentences(front: Front) -> list[str]:
     """Return what half and a quarter of the budget's LUT cost against the network at the budget, if one takes no more.
 
-    That the network at the budget takes no more itself is no cost, and is not said; that there is none is.
+    That the network at the budget takes no more itself is not a cost, and is not said; that there is none is.
     """
     reference, found = front.at_budget, []
     if reference is None:

@@ -91,7 +91,7 @@ def descend(
 
     Raises:
         BudgetMissedError: even one digit a layer is too much for the first rung.
-        NetworkError: the network is no chain of dense layers that read features or ReLUs in fixed point.
+        NetworkError: the network is not a chain of dense layers that read features or ReLUs in fixed point.
     """
     opened, finest = bits.opened(release_digits(network), problem.train)
     keep, key = Store(state), [*key_of(network, problem), *rungs] if state else None

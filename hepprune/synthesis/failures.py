@@ -171,7 +171,7 @@ def _event(line: str) -> str:
 
 
 def _excused(events: list[tuple[int, str, str]]) -> int:
-    """Return how many events from the first on are no failure.
+    """Return how many events from the first on are not a failure.
 
     They came before a synthesis that ended well, or are errors of other commands, such as settings of another release,
     before a command that the script went on to.

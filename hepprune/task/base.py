@@ -187,7 +187,7 @@ def copied(values: Any) -> Tensor:
     """Return numbers of any kind as a tensor of their own.
 
     Raises:
-        DataError: they are no array of numbers with a row for each jet.
+        DataError: they are not an array of numbers with a row for each jet.
     """
     try:
         found = values.detach().clone() if isinstance(values, Tensor) else torch.as_tensor(np.array(values))

@@ -28,7 +28,7 @@ class Tasks(Task):
     shares: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse outputs without a name of their own, and shares of none or that are no positive numbers."""
+        """Refuse outputs without a name of their own, and shares of none or that are not positive numbers."""
         if not self.outputs:
             raise DataError("tasks of several outputs are none; name an output with its task")
         check_names(self.outputs)

@@ -81,10 +81,10 @@ GOOD = packed(np.arange(6, dtype=np.uint8).reshape(2, 3))
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no IDX file: it starts with nothing"),
-        (b"\x80\x04\x95K", "no IDX file: it starts with 8004954b"),  # a pickle
-        (b"\0\0\x07\x01\0\0\0\0", "no IDX file"),
-        (b"\0\0\x08\x09" + b"\0" * 40, "no IDX file"),
+        (b"", "not an IDX file: it starts with nothing"),
+        (b"\x80\x04\x95K", "not an IDX file: it starts with 8004954b"),  # a pickle
+        (b"\0\0\x07\x01\0\0\0\0", "not an IDX file"),
+        (b"\0\0\x08\x09" + b"\0" * 40, "not an IDX file"),
         (GOOD[:7], "cut short in its header"),
         (GOOD[:-1], r"promises 6 bytes of shape \(2, 3\) and holds 5"),
         (GOOD + b"x", "holds 7"),

@@ -72,7 +72,7 @@ def test_one_hot_codes_of_features_are_spread(raw: Any) -> None:
         ({"cut": "pt"}, f"the cut 'pt' of '{JETS}' is 'float32' and not yes or no for each jet"),
         ({"cut": "constituent_pt > 3"}, f"column 'constituent_pt > 3' of '{JETS}' is 'var * bool' and not one number"),
         ({"cut": "ptt > 3"}, f"'{JETS}' has no column 'ptt'; the nearest are: pt"),
-        ({"features": ["log(pt"]}, "'log(pt' is no column, and no expression either"),
+        ({"features": ["log(pt"]}, "'log(pt' is neither a column nor an expression"),
         ({"features": ["log(label)"], "cut": "pt > 1000"}, "column 'log(label)' of"),
         ({"weight": "pt - 810"}, "column 'pt - 810' weighs "),
         ({"weight": "0 * pt"}, "column '0 * pt' weighs all jets 0"),

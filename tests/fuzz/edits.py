@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hypothesis import strategies as st
 
 _PIECE = re.compile(rb"[A-Za-z_]+|\d+(?:\.\d+)?|\s+|.", re.DOTALL)
-# What parsers trip over: no numbers, huge numbers, wrong kinds, marks of the formats, bytes that are no text.
+# What parsers trip over: no numbers, huge numbers, wrong kinds, marks of the formats, bytes that are not text.
 _WORDS = (
     b"-1 0 1e999 -0.0 nan inf undef ~0 ? N/A 99999999999999999999 0.1 true null [] {} [[[[ | \" ' \\ / .. : < > &lt;"
 )

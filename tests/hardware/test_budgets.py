@@ -31,14 +31,14 @@ def test_limits_are_read_with_their_units(text: str, expected: tuple[str, float]
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("lut", "'lut' is no limit"),
+        ("lut", "'lut' is not a limit"),
         ("luts=3", "unknown limit 'luts'; choose one of: lut"),
-        ("lut=10ns", "'lut=10ns' is no count of cells"),
+        ("lut=10ns", "'lut=10ns' is not a count of cells"),
         ("lut=many", "'lut=many' holds no number"),
-        ("latency=30%", "'latency=30%' is no time"),
-        ("latency=30 LUT", "'latency=30 LUT' is no time"),
-        ("interval=2.5", "'interval=2.5' is no whole number of clock cycles"),
-        ("interval=2ns", "'interval=2ns' is no whole number of clock cycles"),
+        ("latency=30%", "'latency=30%' is not a time"),
+        ("latency=30 LUT", "'latency=30 LUT' is not a time"),
+        ("interval=2.5", "'interval=2.5' is not a whole number of clock cycles"),
+        ("interval=2ns", "'interval=2ns' is not a whole number of clock cycles"),
         ("lut=0.1", "0.1 lut is less than one cell; a share of the chip is written 10%"),
         ("lut=1e9", "more than the 1,728,000 that"),
         ("latency=0.1", "0.1 ns is less than one clock cycle of 5 ns"),
@@ -71,8 +71,8 @@ def test_what_is_written_wins_over_the_target() -> None:
     [
         (Target(name="stopped", part="xcvu13p", clock_ns=0.0), Budget(), "'stopped' has a clock period of 0 ns"),
         (Target(name="odd", part="xcvu13p", clock_ns=math.nan), Budget(), "'odd' has a clock period of nan ns"),
-        (TARGET, Budget(resources=Resources(lut=math.nan)), "the limit lut of nan is no finite number"),
-        (TARGET, Budget(latency_ns=math.inf), "the limit latency_ns of inf is no finite number"),
+        (TARGET, Budget(resources=Resources(lut=math.nan)), "the limit lut of nan is not a finite number"),
+        (TARGET, Budget(latency_ns=math.inf), "the limit latency_ns of inf is not a finite number"),
     ],
 )
 def test_clocks_parts_and_numbers_that_cannot_be_are_refused(target: Target, budget: Budget, said: str) -> None:

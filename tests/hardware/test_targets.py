@@ -102,7 +102,7 @@ MINIMAL = "{name: a, part: xcvu9p, clock_ns: 5"
         ("{name: a, clock_ns: 5, budget: {share: 0.1}}", "budget.share is of a part; give part, too"),
         ("{name: a, clock_ns: 5, device: {lut: 9, ff: 9, dsp: 9, bram18: 9}}", "device is of a part; give part, too"),
         (MINIMAL + ", budget: {share: 0.1, taken: {dsp: 9999}}}", "budget.taken.dsp is more than its share"),
-        ("{name: [", "is no YAML"),
+        ("{name: [", "is not YAML"),
         ("- 1", "holds no target"),
     ],
 )

@@ -35,7 +35,7 @@ PAIRS = [pair(1000, 1.30), pair(2000, 1.25), pair(500, 1.35), pair(3000, 1.28)]
 def test_a_common_bias_is_gone_after_the_first_design() -> None:
     rows = validation.forecasts(PAIRS)
     assert [row.n for row in rows] == [1, 2, 3]
-    assert {row.resource for row in rows} == {"lut"}  # a count of zero is no ratio
+    assert {row.resource for row in rows} == {"lut"}  # a count of zero is not a ratio
     (score,) = validation.scores(rows)
     assert score.before == pytest.approx(sum(math.log(r) for r in (1.25, 1.35, 1.28)) / 3)
     assert score.after < 0.3 * score.before

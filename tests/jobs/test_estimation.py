@@ -92,7 +92,7 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
     assert run.exit_code == 1
     assert "unknown target 'generic_vu13q'; choose one of: generic_vu13p" in run.stderr
     run = CliRunner().invoke(app, ["estimate", str(path), "-t", "generic_vu13p", "-r", "0"])
-    assert (run.exit_code, run.stderr) == (1, "error: a reuse factor of 0 is no whole number from 1 up\n")
+    assert (run.exit_code, run.stderr) == (1, "error: a reuse factor of 0 is not a whole number from 1 up\n")
 
 
 def test_a_limit_that_holds_by_less_than_the_uncertainty_is_named() -> None:

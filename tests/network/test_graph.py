@@ -245,8 +245,8 @@ def _seven() -> Minifloat:
         (lambda: [Input("x", 4), *(ReLU(f"r{n}") for n in range(2000))], "a network of 2001 layers"),
         (lambda: [Input("x", 6, _seven())], r"'x' has types of shape \(7,\) for values of \(6,\)"),
         (lambda: [Input("x", 6), _dense(3, 6, _seven())], r"'d' has types of shape \(7,\) for values of \(3, 6\)"),
-        (lambda: [Input("x", 4), Shared("d", "d")], "shares 'd', which is no layer that ran before it"),
-        (lambda: [Input("x", 4), Shared("d", "x")], "shares 'x', which is no layer that ran before it"),
+        (lambda: [Input("x", 4), Shared("d", "d")], "shares 'd', which is not a layer that ran before it"),
+        (lambda: [Input("x", 4), Shared("d", "x")], "shares 'x', which is not a layer that ran before it"),
         (
             lambda: [Input("x", 4), _dense(4, 4).double(), BatchNorm("n", *torch.ones(2, 4))],
             "here d.weight is torch.flo",

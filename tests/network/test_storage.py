@@ -80,7 +80,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a network", pickle.dumps({"structure": 1})])
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "n.npz").write_bytes(content)
-    with pytest.raises(NetworkError, match="is no network saved by hepprune"):
+    with pytest.raises(NetworkError, match="is not a network saved by hepprune"):
         load(tmp_path / "n.npz")
 
 
@@ -135,7 +135,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
     path = save(small(), tmp_path / "n.npz")
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(NetworkError, match="is no network saved by hepprune"):
+    with pytest.raises(NetworkError, match="is not a network saved by hepprune"):
         load(path)
 
 
@@ -151,7 +151,7 @@ def altered(path: Path, change: Callable[[dict[str, Any]], Any], **arrays: Any) 
     ("change", "message"),
     [
         (lambda s: s["layers"][1].update(layer="Conx"), "unknown layer kind 'Conx'; choose one of: .*Dense"),
-        (lambda s: s["layers"][1].update(weight_type="int8"), "'int8' is no fixed-point type"),
+        (lambda s: s["layers"][1].update(weight_type="int8"), "'int8' is not a fixed-point type"),
         (lambda s: s["layers"][1].update(weight_type=8), "n.npz"),
         (lambda s: s["layers"][1].update(colour="red"), "n.npz"),
         (lambda s: s["layers"][1].pop("layer"), "n.npz"),
@@ -198,8 +198,8 @@ def test_an_archive_that_unpacks_too_large_is_refused(tmp_path: Path, monkeypatc
         ({"reuse_factor": True}, "has reuse_factor = true: input should be a valid integer"),
         ({"reuse_factor": None}, "has reuse_factor = null"),
         ({"reuse_factor": 2.5}, "has reuse_factor = 2.5"),
-        ({"reuse_factor": 0}, "the reuse factor 0 is no whole number from 1 to"),
-        ({"reuse_factor": -1}, "the reuse factor -1 is no whole number from 1 to"),
+        ({"reuse_factor": 0}, "the reuse factor 0 is not a whole number from 1 to"),
+        ({"reuse_factor": -1}, "the reuse factor -1 is not a whole number from 1 to"),
         ({"reuse_factor": 10**30}, "numbers are below 2147483648"),
         ({"strategy": 3}, "has strategy = 3: input should be a valid string"),
         ({"strategy": "nonsense"}, "unknown strategy 'nonsense'; choose one of: "),

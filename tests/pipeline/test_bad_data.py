@@ -73,7 +73,7 @@ def test_every_fault_is_one_sentence_with_its_place_and_leaves_nothing(name: str
 
 @pytest.mark.parametrize("n_bytes", [0, 20, 3000])
 def test_a_file_that_was_cut_short_is_named(n_bytes: int, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="jets.npz' is no .npz file, or a damaged one") as caught:
+    with pytest.raises(DataError, match="jets.npz' is not an .npz file, or a damaged one") as caught:
         read(tmp_path, sound(), {}, n_bytes=n_bytes)
     assert "\n" not in str(caught.value)
     assert [each.name for each in tmp_path.iterdir()] == ["jets.npz"]

@@ -65,7 +65,7 @@ def test_a_recipe_whose_jets_are_there_is_checked_with_them(tmp_path: Path) -> N
     context = job(tmp_path, file=str(tmp_path / "jets.root"))
     (tmp_path / "jets.root").write_bytes(b"")
     assert making.example(context.recipe, tmp_path) is context.recipe
-    with pytest.raises(DataError, match="is no ROOT file, or a damaged one"):
+    with pytest.raises(DataError, match="is not a ROOT file, or a damaged one"):
         making.make(context)
 
 

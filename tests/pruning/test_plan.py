@@ -103,7 +103,7 @@ def test_mistakes_end_in_one_sentence(tagger: Network) -> None:
         (np.ones((20, 8)), np.full(20, -9), "the class of jet 0 is -9, not one of 0 to 4"),
         (np.ones((20, 8)), np.zeros((20, 1)), r"20 jets need as many classes, and are given .* shape \(20, 1\)"),
         (np.ones((20, 8)), np.zeros(3), r"20 jets need as many classes, and are given .* shape \(3,\)"),
-        (np.ones((20, 8)), np.full(20, "top"), "the classes of the jets are no numbers"),
+        (np.ones((20, 8)), np.full(20, "top"), "the classes of the jets are not numbers"),
         (np.ones((20, 8)) + 1j, np.zeros(20), "the features of the jets are complex numbers"),
     ],
 )

@@ -241,7 +241,7 @@ def test_several_projects_run_at_once_and_only_the_step_that_failed_runs_again(t
 
 
 def test_a_folder_that_is_no_project_is_named(tools: Path) -> None:
-    with pytest.raises(ReportError, match="is no project: expected build_prj.tcl"):
+    with pytest.raises(ReportError, match="is not a project: expected build_prj.tcl"):
         farm.synthesise([tools])
     hls_project(tools / "hls")
     with pytest.raises(ReportError, match="run C synthesis first"):

@@ -29,7 +29,7 @@ OWN = FixedPoints(
 SIGNED = FixedPoints(width=[5] * 5, integer=[3] * 5, signed=[True] * 5, rounding="TRN", overflow="SAT")
 MIXED = replace(SIGNED, width=[5, 5, 0, 4, 5], signed=[True, False, True, False, True])
 ONE = FixedPoint(4, 2, False, "TRN", "SAT")
-BATCH = 70  # no whole number of tiles, and 150 jets are no whole number of batches
+BATCH = 70  # no whole number of tiles, and 150 jets are not a whole number of batches
 
 
 def drawn(

@@ -18,7 +18,7 @@ def columns(texts: Iterable[str], known: Sequence[str]) -> list[str]:
     """Return the columns that texts name, each once: those that they are, or those in the expressions that they are.
 
     Raises:
-        DataError: a text is no expression.
+        DataError: a text is not an expression.
     """
     found = ((text,) if text in known else names(text) for text in texts)
     return list(dict.fromkeys(name for each in found for name in each))
@@ -28,7 +28,7 @@ def names(text: str) -> tuple[str, ...]:
     """Return the columns that an expression names.
 
     Raises:
-        DataError: it is no expression, has more than the grammar, or names no column.
+        DataError: it is not an expression, has more than the grammar, or names no column.
     """
     found = tuple(dict.fromkeys(_names(parsed(text), text)))
     if not found:
@@ -56,7 +56,7 @@ def parsed(text: str) -> ast.expr:
     """Return the syntax tree of a text, of which nothing is known yet.
 
     Raises:
-        DataError: it is no expression.
+        DataError: it is not an expression.
     """
     if len(text) > _MAX_LENGTH:
         raise DataError(f"an expression of {len(text)} characters is longer than {_MAX_LENGTH}: '{text[:40]} ...'")
@@ -64,7 +64,7 @@ def parsed(text: str) -> ast.expr:
         with warnings.catch_warnings(action="ignore"):  # about what is refused anyway
             tree = ast.parse(_line(text), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
-        raise DataError(f"'{text}' is no column, and no expression either") from problem
+        raise DataError(f"'{text}' is neither a column nor an expression") from problem
     level: list[ast.AST] = [tree]
     for _ in range(_MAX_DEPTH):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
@@ -88,7 +88,7 @@ def _names(node: ast.AST, text: str) -> Iterator[str]:
 
 
 def _parts(node: ast.AST) -> Sequence[ast.expr]:
-    """Return what a call, a comparison or an operator is applied to; text that is compared with is no part."""
+    """Return what a call, a comparison or an operator is applied to; text that is compared with is not part."""
     if isinstance(node, ast.Call):
         return node.args
     if isinstance(node, ast.Subscript):

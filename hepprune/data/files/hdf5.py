@@ -25,7 +25,7 @@ def opened(spec: str) -> Iterator[dict[str, Slab]]:
     name, group = trees.split(spec)
     if not Path(name).is_file():
         raise DataError(f"there is no file '{name}'")
-    with trees.sound(f"'{name}' is no HDF5 file, or a damaged one"):
+    with trees.sound(f"'{name}' is not an HDF5 file, or a damaged one"):
         file = h5py.File(name, "r")
     with file:
         with trees.sound(f"'{spec}' cannot be read"):

@@ -25,11 +25,11 @@ def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     try:
         found = arrays.read(path, max_bytes=max(_MAX_BYTES, _MAX_RATIO * path.stat().st_size))
     except HeppruneError as problem:
-        raise DataError(f"'{path}' is no .npz with jets x and classes y: {problem}") from problem
+        raise DataError(f"'{path}' is not an .npz with jets x and classes y: {problem}") from problem
     for name in ("x", "y"):
         if name not in found:
             names = ", ".join(sorted(found)) or "none"
-            raise DataError(f"'{path}' is no .npz with jets x and classes y: it lacks {name}, and has: {names}")
+            raise DataError(f"'{path}' is not an .npz with jets x and classes y: it lacks {name}, and has: {names}")
     x, y = features(found["x"], where=f"x of '{path}'"), classes(found["y"], where=f"y of '{path}'")
     if len(x) != len(y):
         raise DataError(f"x and y of '{path}' differ in their numbers of jets: {len(x)} and {len(y)}")
@@ -40,7 +40,7 @@ def features(values: NDArray[Any], *, where: str) -> NDArray[np.float32]:
     """Return features in 32 bits.
 
     Raises:
-        DataError: they are no real, finite numbers, or not of one row for each jet.
+        DataError: they are not real, finite numbers, or not of one row for each jet.
     """
     if values.dtype.kind not in "biuf":
         raise DataError(f"{where} is '{values.dtype}' and must be real numbers")

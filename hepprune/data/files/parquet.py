@@ -78,7 +78,7 @@ def _open(spec: str) -> Iterator[Any]:
         raise PrerequisiteError("reading Parquet needs pyarrow: pip install 'hepprune[parquet]'") from None
     if not Path(spec).is_file():
         raise DataError(f"there is no file '{spec}'")
-    with trees.sound(f"'{spec}' is no Parquet file, or a damaged one"):
+    with trees.sound(f"'{spec}' is not a Parquet file, or a damaged one"):
         file = pq.ParquetFile(spec, memory_map=True)
     with file:
         yield file

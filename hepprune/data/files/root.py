@@ -58,7 +58,7 @@ def metadata(path: Path) -> dict[str, Any]:
             raise DataError(f"'{path}' holds no metadata: it was not made by `hepprune data make`")
         value = json.loads(str(file["metadata"]))
         if not isinstance(value, dict):
-            raise DataError(f"the metadata of '{path}' is no JSON object: it was not made by `hepprune data make`")
+            raise DataError(f"the metadata of '{path}' is not a JSON object: it was not made by `hepprune data make`")
         return value
 
 

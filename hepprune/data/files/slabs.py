@@ -69,7 +69,7 @@ def slabs(name: str, array: Any, names: Sequence[str] = ()) -> dict[str, Slab]:
     if not array.shape or array.dtype.kind not in _NUMBERS + "SUO" or len(array.shape) > 3:
         return {}
     listed = _listed(array.dtype)
-    # Tables of lists are no column of jets, and h5py reads lists of the other byte order wrong.
+    # Tables of lists are not columns of jets, and h5py reads lists of the other byte order wrong.
     if listed is not None and (len(array.shape) > 1 or not listed.isnative):
         return {}
     if len(array.shape) > 1 and array.shape[-1] <= len(names):

@@ -31,7 +31,7 @@ def _mapped(folder: Path) -> dict[str, Any]:
         raise DataError(f"the folder '{folder}' has no .npy files")
     found = {}
     for path in files:
-        with trees.sound(f"'{path}' is no .npy file, or a damaged one"):
+        with trees.sound(f"'{path}' is not a .npy file, or a damaged one"):
             found[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
     return found
 
@@ -39,5 +39,5 @@ def _mapped(folder: Path) -> dict[str, Any]:
 def _unpacked(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"there is no file '{path}'")
-    with trees.sound(f"'{path}' is no .npz file, or a damaged one"):
+    with trees.sound(f"'{path}' is not an .npz file, or a damaged one"):
         return dict(arrays.read(path, max_bytes=max(2**30, 20 * path.stat().st_size)))

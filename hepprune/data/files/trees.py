@@ -36,13 +36,13 @@ def file(name: str) -> Iterator[Any]:
     """Yield an open ROOT file.
 
     Raises:
-        DataError: the file is missing or is no ROOT file.
+        DataError: the file is missing or is not a ROOT file.
     """
     import uproot
 
     if not Path(name).is_file():
         raise DataError(f"there is no file '{name}'")
-    with sound(f"'{name}' is no ROOT file, or a damaged one"):
+    with sound(f"'{name}' is not a ROOT file, or a damaged one"):
         found = uproot.open(name, array_cache=None)  # every basket is read once
     with found:
         yield found
@@ -69,7 +69,7 @@ def tree(spec: str) -> Iterator[tuple[str, Any]]:
 
 def paths(opened: Any, name: str) -> list[str]:
     """Return the paths of the trees of an open file."""
-    with sound(f"'{name}' is no ROOT file, or a damaged one"):
+    with sound(f"'{name}' is not a ROOT file, or a damaged one"):
         return list(opened.keys(cycle=False, filter_classname=_TREES))
 
 

@@ -125,7 +125,7 @@ def generate(
 
 
 def check_background(kind: str, background: float | None) -> None:
-    """Refuse a share of background in a kind that has none, and one that is no share.
+    """Refuse a share of background in a kind that has none, and one that is not a share.
 
     Raises:
         DataError: it is.

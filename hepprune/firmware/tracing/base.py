@@ -78,7 +78,7 @@ def typed(
     """Return a function of every variable and its type; a value without bits is zero.
 
     Raises:
-        NetworkError: the layer of that name has a quantiser that is no fixed-point type, nor one per value.
+        NetworkError: the layer of that name has a quantiser that is not a fixed-point type, nor one per value.
     """
     if not isinstance(quantiser, FixedPoint | FixedPoints):
         fixed(name, quantiser, "result")

@@ -23,7 +23,7 @@ def check_entity(name: str, modules: Iterable[str]) -> None:
     """Refuse a name that VHDL cannot bear for an entity around Verilog of these modules; VHDL knows no cases.
 
     Raises:
-        NetworkError: the name is no identifier, is a word of a language or a library, or is that of a module.
+        NetworkError: the name is not an identifier, is a word of a language or a library, or is that of a module.
     """
     check_identifier(name)
     taken = {module.lower(): module for module in (*modules, _BENCH)}

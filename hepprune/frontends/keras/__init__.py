@@ -79,5 +79,5 @@ def _model(model: Any) -> KerasModel:
     if isinstance(model, str | Path):
         return read_model(Path(model))
     if root_of(model) is None:
-        raise NetworkError(f"an object of type {type(model).__name__} is no model of Keras")
+        raise NetworkError(f"an object of type {type(model).__name__} is not a model of Keras")
     return read_object(model)

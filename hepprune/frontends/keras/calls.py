@@ -50,7 +50,7 @@ class LayerCall:
 def calls(nodes: Any) -> list[LayerCall]:
     """Return the calls among `inbound_nodes`."""
     if not isinstance(nodes, list):
-        raise NetworkError("its graph is no list of calls")
+        raise NetworkError("its graph is not a list of calls")
     return [_new(node) if isinstance(node, dict) else _old(node) for node in nodes]
 
 

@@ -102,7 +102,7 @@ def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return (path, entry) of every layer that is no model itself, in order."""
+    """Return (path, entry) of every layer that is not a model itself, in order."""
     return ((path, entry) for path, entry in walk(config, prefix) if entry.get("class_name") not in MODELS)
 
 

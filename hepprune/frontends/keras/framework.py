@@ -31,7 +31,7 @@ def read_object(model: Any) -> KerasModel:
     """Return what a model in memory holds, by way of the file its framework writes of it.
 
     Raises:
-        NetworkError: the framework cannot write it, or it is no Sequential or Functional model.
+        NetworkError: the framework cannot write it, or it is not a Sequential or Functional model.
     """
     with tempfile.TemporaryDirectory() as folder:
         return read_model(saved(model, Path(folder)))

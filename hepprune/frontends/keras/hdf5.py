@@ -29,7 +29,7 @@ def opened(source: Path | bytes) -> Iterator[h5py.File]:
 
     Raises:
         NetworkError: HDF5 would not come back from reading it.
-        OSError, ValueError: it is no HDF5.
+        OSError, ValueError: it is not HDF5.
     """
     if isinstance(source, bytes):
         _check_heaps(source)

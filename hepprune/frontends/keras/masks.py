@@ -24,7 +24,7 @@ def hold_masks(network: Network, model: Any) -> Any:
     """
     root = root_of(model)
     if root is None:
-        raise NetworkError(f"an object of type {type(model).__name__} is no model of Keras")
+        raise NetworkError(f"an object of type {type(model).__name__} is not a model of Keras")
     held = [
         (variable, np.asarray(mask, dtype=np.float32))
         for path, masks in native_masks(network, model).items()

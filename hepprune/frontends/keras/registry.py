@@ -76,7 +76,7 @@ class Native:
         """Return a whole number of the config, at least 1."""
         value = self.config.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**27:
-            raise self.refuse(f"has {key} = {str(value)[:40]}, which is no size")
+            raise self.refuse(f"has {key} = {str(value)[:40]}, which is not a size")
         return value
 
     def sizes(self, key: str, rank: int, default: int | None = None) -> tuple[int, ...]:
@@ -84,9 +84,9 @@ class Native:
         value = self.config.get(key, default)
         entries = [value] * rank if isinstance(value, int) else value
         if not isinstance(entries, list | tuple) or len(entries) != rank:
-            raise self.refuse(f"has {key} = {str(value)[:40]}, which are no {rank} sizes")
+            raise self.refuse(f"has {key} = {str(value)[:40]}, which are not {rank} sizes")
         if any(isinstance(n, bool) or not isinstance(n, int) or not 1 <= n < 2**27 for n in entries):
-            raise self.refuse(f"has {key} = {str(value)[:40]}, which are no sizes")
+            raise self.refuse(f"has {key} = {str(value)[:40]}, which are not sizes")
         return tuple(entries)
 
     def number(self, key: str, default: float) -> float:
@@ -94,7 +94,7 @@ class Native:
         value = self.config.get(key, default)
         value = value.get("config", {}).get("value") if isinstance(value, dict) else value  # a serialised numpy array
         if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-            raise self.refuse(f"has {key} = {str(value)[:40]}, which is no number")
+            raise self.refuse(f"has {key} = {str(value)[:40]}, which is not a number")
         return float(value)
 
     def holding(self, layers: Mapping[str, Layer], kind: type[L], name: str | None = None) -> L:

@@ -14,7 +14,7 @@ MAX_NODES = 2**14
 OPSETS = range(9, 25)
 QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 STANDARD = ("", "ai.onnx")
-CONSTANT = "constant"  # the note of an initialiser that is no weight
+CONSTANT = "constant"  # the note of an initialiser that is not a weight
 _WIDEST = 8  # bytes of a number
 
 
@@ -32,7 +32,7 @@ def load(model: Any) -> Any:
     else:
         given = getattr(model, "model", model)  # qonnx wraps a ModelProto in an object of its own
         if not isinstance(given, onnx.ModelProto):
-            raise NetworkError(f"an object of type {type(model).__name__} is no ONNX model")
+            raise NetworkError(f"an object of type {type(model).__name__} is not an ONNX model")
         proto, title, folder = onnx.ModelProto(), given.graph.name or "the ONNX model", None
         proto.CopyFrom(given)
     try:
@@ -62,7 +62,7 @@ def _parsed(path: Path) -> Any:
     try:
         proto.ParseFromString(content)
     except DecodeError as problem:
-        raise NetworkError(f"{path.name} is no ONNX model, or is truncated") from problem
+        raise NetworkError(f"{path.name} is not an ONNX model, or is truncated") from problem
     return proto
 
 
@@ -150,7 +150,7 @@ def _check_format(proto: Any) -> None:
             raise NetworkError(f"output '{entry.name}' is made by no node")
     try:
         onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, ValueError) as problem:  # ValueError: text that is no UTF-8
+    except (onnx.checker.ValidationError, ValueError) as problem:  # ValueError: text that is not UTF-8
         raise NetworkError(f"the model is malformed: {next(iter(str(problem).splitlines()), '')[:200]}") from problem
 
 

@@ -33,7 +33,7 @@ def read(path: Path) -> Program:
         with zipfile.ZipFile(path) as archive:
             return _program(_Files(archive))
     except (OSError, zipfile.BadZipFile, NotImplementedError) as problem:
-        raise NetworkError(f"{path.name} is no .pt2 archive that can be read: {problem}") from problem
+        raise NetworkError(f"{path.name} is not a .pt2 archive that can be read: {problem}") from problem
     except NetworkError as problem:
         raise NetworkError(f"{path.name}: {problem}") from problem
     except _DAMAGED as problem:
@@ -116,7 +116,7 @@ def _calls(node: dict[str, Any]) -> list[Call]:
     """Return the call of a node, and one that picks each of its outputs where there are several."""
     target = node["target"].removeprefix("torch.ops.").removeprefix("_operator.")
     if not _TARGET.fullmatch(target):
-        raise NetworkError(f"the program calls {target[:80]}, which is no operator that is known")
+        raise NetworkError(f"the program calls {target[:80]}, which is not an operator that is known")
     given = [(entry["name"], _argument(entry["arg"]), entry.get("kind")) for entry in node["inputs"]]
     outputs = [argument for output in node["outputs"] if (argument := _argument(output)) is not None]
     several = [entry for output in outputs for entry in (output if isinstance(output, list) else [output])]

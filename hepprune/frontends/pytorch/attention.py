@@ -94,7 +94,7 @@ def _places(now: HeadCounts, then: HeadCounts) -> Tensor:
 def _spread(layer: Layer, places: Tensor, size: int, *, axis: int) -> Layer:
     """Return a dense layer whose rows or columns are at these places, with zeros between them."""
     if not isinstance(layer, Dense) or layer.weight.shape[axis] != len(places):
-        raise NetworkError(f"layer '{layer.name}' is no dense layer of the {len(places)} values of all heads")
+        raise NetworkError(f"layer '{layer.name}' is not a dense layer of the {len(places)} values of all heads")
     arrays: dict[str, Any] = {"weight": layer.used_weight(), "digit_limit": layer.digit_limit}
     if axis == 0:
         arrays["bias"] = layer.used_bias()

@@ -192,7 +192,7 @@ def type_of(name: str, quantiser: Any, weights: Tensor | None = None) -> FixedPo
         raise NetworkError(f"layer '{name}' rounds by {rounding[:40]} and overflows by {overflow[:40]}, unknown here")
     bits = [np.asarray(array.detach().cpu().numpy(), np.float64) for array in quantiser.get_quantization_bits()]
     if any((array != np.round(array)).any() for array in bits):
-        raise NetworkError(f"layer '{name}' has a quantiser of bits that are no whole numbers")
+        raise NetworkError(f"layer '{name}' has a quantiser of bits that are not whole numbers")
     sign, integer, fraction = (array.astype(np.int64) for array in np.broadcast_arrays(*bits))
     if not fine:
         integer = np.maximum(integer, -fraction)

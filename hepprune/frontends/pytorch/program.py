@@ -93,7 +93,7 @@ def from_exported(exported: ExportedProgram) -> Program:
         if spec.kind is InputKind.USER_INPUT:
             value = nodes[name].meta.get("val")
             if not isinstance(value, Tensor):
-                raise NetworkError(f"input '{name}' of the program is no tensor")
+                raise NetworkError(f"input '{name}' of the program is not a tensor")
             shape: tuple[Any, ...] = tuple(value.shape)  # symbols stand where a size is free
             inputs[name] = tuple(size if isinstance(size, int) else None for size in shape)
         elif isinstance(values.get(spec.target or ""), Tensor):

@@ -47,7 +47,7 @@ class Options:
         """Refuse what cannot be built."""
         check_known("io_type", self.io_type, IO_TYPES, RecipeError)
         if self.reuse_factor is not None and self.reuse_factor < 1:
-            raise RecipeError(f"a reuse factor of {self.reuse_factor} is no whole number from 1 up")
+            raise RecipeError(f"a reuse factor of {self.reuse_factor} is not a whole number from 1 up")
         if self.strategy is not None:
             check_known("strategy", self.strategy, layers.STRATEGIES, RecipeError)
 

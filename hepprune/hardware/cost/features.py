@@ -11,7 +11,7 @@ from hepprune.hardware.cost.trees import Waiting
 
 Terms = dict[str, float]
 
-LONE_ADDER_BITS = 3  # what an adder takes beside its bits where it is no sum of three, as fitted (`tree_terms`)
+LONE_ADDER_BITS = 3  # what an adder takes beside its bits where it is not a sum of three, as fitted (`tree_terms`)
 SOFTMAX_PRODUCT_BITS = 17 * 18  # partial products of an exponential and an inverse: hls4ml's two tables
 
 

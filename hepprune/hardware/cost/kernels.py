@@ -154,7 +154,7 @@ def count(weight: Integers, weight_width: int, *, reuse_factor: int = 1) -> Kern
 
 
 def _distinct(weight: Integers) -> NDArray[np.bool_]:
-    """Return which weights are no zero and the first of their value on their input."""
+    """Return which weights are not zero and the first of their value on their input."""
     order = np.argsort(weight, axis=0, kind="stable")
     ordered = np.take_along_axis(weight, order, axis=0)
     first = np.ones(weight.shape, dtype=bool)

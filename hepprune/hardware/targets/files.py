@@ -12,7 +12,7 @@ from hepprune.hardware.resources import RESOURCES, Budget, Resources
 from hepprune.hardware.targets.presets import TARGETS
 from hepprune.hardware.targets.target import Target
 
-_MOST = 10**9  # of whole numbers: what is larger is no count, and may be more than a float holds
+_MOST = 10**9  # of whole numbers: what is larger is not a count, and may be more than a float holds
 
 
 class _Section(BaseModel):

@@ -34,7 +34,7 @@ def emulator(build: Path, folder: Path, *, name: str) -> Path:
     """Write the emulator of a run's network, up to any head, with the jets of its patterns as test vectors.
 
     Raises:
-        HeppruneError: the folder holds no finished run, the name is no identifier, or `folder` is no export's.
+        HeppruneError: the folder holds no finished run, the name is not an identifier, or `folder` is not an export's.
     """
     interface, network = _interface(build), emulators.before_heads(load(build / "network.npz"))
     if [port.shape for port in interface.inputs] != [layer.features_shape for layer in network.inputs]:
@@ -51,8 +51,8 @@ def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
     """Write a run's Verilog with its patterns, its interface and scripts for Vivado; `vhdl` names an entity around it.
 
     Raises:
-        HeppruneError: the folder holds no finished run, or its firmware is an HLS project; the name is no identifier;
-            `folder` is no export's.
+        HeppruneError: the folder holds no finished run, or its firmware is an HLS project; the name is not an
+            identifier; `folder` is not an export's.
     """
     interface = _interface(build)
     if interface.verilog is None:

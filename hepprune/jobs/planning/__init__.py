@@ -120,10 +120,10 @@ class Asked:
 
 
 def asked(path: Path) -> Asked:
-    """Return what a recipe asks; a share of its own baseline's LUT is no limit for other models and is left out.
+    """Return what a recipe asks; a share of its own baseline's LUT is not a limit for other models and is left out.
 
     Raises:
-        RecipeError: the file is no recipe.
+        RecipeError: the file is not a recipe.
     """
     recipe = recipes.load(path)
     wanted = recipe.budget.model_dump(include={"latency_ns", "interval_cycles", *RESOURCES})

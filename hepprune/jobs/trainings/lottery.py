@@ -69,7 +69,7 @@ def play(
     Trainings, lottery.json and the plot land in `build`; what is there already is used.
 
     Raises:
-        DataError: the source is no folder with MNIST's files and no recipe.
+        DataError: the source is not a folder with MNIST's files and no recipe.
         RecipeError: the recipe cannot be followed, or has several inputs or outputs.
         NetworkError: the sparsity is outside [0, 1].
     """

@@ -62,7 +62,7 @@ class Einsum(Layer):
         super().__init__(name, result)
         match = _EQUATION.fullmatch(equation.replace(" ", ""))
         if match is None:
-            raise NetworkError(f"layer '{name}': '{equation}' is no contraction of two values such as ij,jk->ik")
+            raise NetworkError(f"layer '{name}': '{equation}' is not a contraction of two values such as ij,jk->ik")
         self.terms: tuple[str, str, str] = (match[1], match[2], match[3])
         if any(len(set(term)) != len(term) for term in self.terms) or not set(match[3]) <= set(match[1] + match[2]):
             raise NetworkError(f"layer '{name}': '{equation}' repeats an axis or gives one that nothing has")

@@ -57,7 +57,9 @@ class Layer(Module):
         super().__init__()
         given: object = name  # a file's, of whatever kind
         if not (isinstance(given, str) and given.isidentifier() and given.isascii()):
-            raise NetworkError(f"layer name '{name}' is no identifier; firmware needs letters, digits and underscores")
+            raise NetworkError(
+                f"layer name '{name}' is not an identifier; firmware needs letters, digits and underscores"
+            )
         if name in _RESERVED:
             raise NetworkError(f"layer name '{name}' is taken by torch; choose another")
         self.name = name

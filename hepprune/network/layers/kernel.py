@@ -49,7 +49,7 @@ class Kernel:
         """The type of the weights.
 
         Raises:
-            NetworkError: they have none, or a quantiser that is no single fixed-point type.
+            NetworkError: they have none, or a quantiser that is not a single fixed-point type.
         """
         if isinstance(self.type, FixedPoint):
             return self.type

@@ -88,7 +88,7 @@ class Recurrent(Layer):
         if not fits or bias.shape != (rows,) or recurrent_bias.shape != (rows,):
             raise NetworkError(
                 f"layer '{name}': weights {tuple(weight.shape)} and {tuple(recurrent_weight.shape)} with biases "
-                f"{tuple(bias.shape)} and {tuple(recurrent_bias.shape)} are no {cell} cell"
+                f"{tuple(bias.shape)} and {tuple(recurrent_bias.shape)} are not those of a {cell} cell"
             )
         self.weight, self.recurrent_weight = parameter(weight), parameter(recurrent_weight)
         self.bias, self.recurrent_bias = parameter(bias), parameter(recurrent_bias)

@@ -48,7 +48,7 @@ class Permute(Layer):
         super().__init__(name, result)
         self.order = tuple(order)
         if sorted(self.order) != list(range(len(self.order))):
-            raise NetworkError(f"layer '{name}': {self.order} is no order of axes")
+            raise NetworkError(f"layer '{name}': {self.order} is not an order of axes")
 
     def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the values with their axes in order."""

@@ -72,7 +72,7 @@ class Weighted(Layer):
         """The types of weights and biases.
 
         Raises:
-            NetworkError: there is none, or a quantiser that is no single fixed-point type.
+            NetworkError: there is none, or a quantiser that is not a single fixed-point type.
         """
         if isinstance(self.weight_type, FixedPoint) and isinstance(self.bias_type, FixedPoint):
             return self.weight_type, self.bias_type
@@ -223,7 +223,9 @@ class Conv(Weighted):
 def checked_reuse(name: str, reuse_factor: object) -> int:
     """Return how many products share a multiplier, and refuse what is no such count."""
     if isinstance(reuse_factor, bool) or not isinstance(reuse_factor, int) or not 1 <= reuse_factor <= MAX_REUSE:
-        raise NetworkError(f"layer '{name}': the reuse factor {reuse_factor} is no whole number from 1 to {MAX_REUSE}")
+        raise NetworkError(
+            f"layer '{name}': the reuse factor {reuse_factor} is not a whole number from 1 to {MAX_REUSE}"
+        )
     return reuse_factor
 
 

@@ -27,7 +27,7 @@ _NARROWS = (  # multiplies values, or looks them up
 
 
 def is_quantised(network: Network) -> bool:
-    """Return whether all inputs and kernels of a network have a type, and the steps of layers that are no heads."""
+    """Return whether all inputs and kernels of a network have a type, and the steps of layers that are not heads."""
     kinds = [*(layer.result for layer in network.inputs), *(kernel.type for kernel in network.kernels)]
     kinds += [layer.weight_type for layer in network if isinstance(layer, layers.Weighted) and layer.fixed]
     return all(kinds) and all(layer.types for layer in network.body if isinstance(layer, layers.Stepwise))

@@ -53,7 +53,7 @@ def with_exits(network: Network, after: Sequence[str], *, seed: int) -> Branched
     if not after:
         raise NetworkError("there is no layer to have an exit after; name one")
     for name in after:
-        _ = network[name]  # refuses what is no layer
+        _ = network[name]  # refuses what is not a layer
     generator = torch.Generator().manual_seed(seed)
     layers: list[Layer] = []
     sources, exits = dict(network.sources), list[str]()

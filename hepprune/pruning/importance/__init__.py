@@ -38,7 +38,7 @@ def scores(
     gathered = method.gather(network, data)
     found: dict[str, Tensor] = {}
     for kernel in (kernel for layer in recorded.contributing(network) for kernel in layer.kernels):
-        if kernel.name != kernel.layer.name:  # one of several, whose rows are no neurons
+        if kernel.name != kernel.layer.name:  # one of several, whose rows are not neurons
             if granularity != "weight":
                 continue
             if method.gathers is not None and kernel.name not in gathered:

@@ -18,7 +18,7 @@ class LayerStatistics:
 
     `weight_fisher`, shaped like the weights, is their empirical Fisher diagonal; `neuron_fisher` (n_out,) is the mean
     of ((activation - mean) dL/dactivation)^2 for the output of each neuron; `mean` (n_out,) is that output's mean.
-    The rows of a recurrent layer's kernel are no neurons: there both are empty. `reads` (n_in,) is the mean of each of
+    The rows of a recurrent layer's kernel are not neurons: there both are empty. `reads` (n_in,) is the mean of each of
     the layer's inputs over places; `read_fisher` (n_in,), of a dense layer on single jets, the mean of the squared
     gradient by each.
     """

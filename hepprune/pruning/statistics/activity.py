@@ -18,7 +18,7 @@ class Activity:
     """For one layer, over jets and places: range, mean size and fraction of zeros of the outputs of neurons.
 
     Each is (n_out,). `arriving` is the root mean square of what each weight multiplies, shaped like the weights. The
-    rows of a recurrent layer's kernel are no neurons: of those there is `arriving` alone, over jets and steps.
+    rows of a recurrent layer's kernel are not neurons: of those there is `arriving` alone, over jets and steps.
     """
 
     low: Tensor

@@ -33,7 +33,7 @@ class Curvature:
     """For one layer: the mean over jets of d2L/dw2, shaped like the weights, and of d2L/dm2 per neuron, (n_out,).
 
     The output of the neuron moves along its deviation from its mean, m times: m = -1 leaves the mean. The rows of a
-    recurrent layer's kernel are no neurons: there `neuron` is empty.
+    recurrent layer's kernel are not neurons: there `neuron` is empty.
     """
 
     weight: Tensor

@@ -63,7 +63,7 @@ def _draw(axes: Any, mine: PointColumns, colour: str, marker: str) -> None:
 
 
 def _is_measured(whole: PointColumns) -> NDArray[np.bool_]:
-    """Return which points were measured at the stage that they are predicted at: others are no counts of that axis."""
+    """Return which points were measured at the stage that they are predicted at: others are not counts of that axis."""
     known = np.isfinite(whole["measured_lut"]) & np.isfinite(whole["measured_latency_ns"])
     return np.asarray(known & (whole["measured_stage"] == whole["stage"]))
 

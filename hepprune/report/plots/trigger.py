@@ -17,7 +17,7 @@ _LEAST = 0.1  # efficiency that others are divided by
 
 
 def rates(forms: Sequence[Scored], signal: NDArray[Any], n_bunches: int, name: str, path: Path) -> list[Path]:
-    """Draw the rate of what is no signal above each threshold, with its errors, and return the files.
+    """Draw the rate of what is not signal above each threshold, with its errors, and return the files.
 
     Scores are (n_jets,). Thresholds that fewer than ten events pass are left out.
     """

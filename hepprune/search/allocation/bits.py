@@ -38,7 +38,7 @@ def opened(network: Network, train: Sample) -> tuple[Network, dict[str, int]]:
     is fixed stays as it is.
 
     Raises:
-        NetworkError: the network is no chain of dense layers that read features or ReLUs in fixed point.
+        NetworkError: the network is not a chain of dense layers that read features or ReLUs in fixed point.
     """
     check(network)
     finest: dict[str, int] = {}
@@ -66,7 +66,7 @@ def check(network: Network) -> None:
     """Refuse a network whose values cannot have types of their own here.
 
     Raises:
-        NetworkError: it is no chain of dense layers that read features or ReLUs in fixed point.
+        NetworkError: it is not a chain of dense layers that read features or ReLUs in fixed point.
     """
     chain = matrices.covers(network) and all(isinstance(layer, Input | Dense | ReLU) for layer in network.body)
     read = [network.source(layer) for layer in network.body if isinstance(layer, Dense)] if chain else []

@@ -30,7 +30,7 @@ EVERY, MOST = 1000, 600  # plans up to which all are priced, and how many are wh
 _DRAWN = 200  # plans whose predicted use says which limits are alike
 _STEP, _LOWEST = 0.87, 1e-3  # from rung to rung of a ladder, and where it ends
 _CLOSER = 3  # attempts to get below a rung that is out of reach
-_NEAR = 0.1, 10.0  # a plan is no basis for a correction beyond these
+_NEAR = 0.1, 10.0  # a plan is not a basis for a correction beyond these
 _AT_ONCE = 7  # neighbours that are priced before all are judged again
 _ALIKE = 0.98  # the correlation of ranks from which one limit stands for two
 _PROMISING = 1e-3  # of the range of losses: what a neighbour must promise to gain
@@ -138,7 +138,7 @@ class Chart:
         return self.picks[picks]
 
     def weights(self, limits: Figures) -> Floats:
-        """Return what turns shares of the chart's limits into shares of others, (n_limits,); 0 is no limit."""
+        """Return what turns shares of the chart's limits into shares of others, (n_limits,); 0 is not a limit."""
         knapsack = self.links.knapsack
         own = np.array([limits.get(name, np.inf) for name in knapsack.names])
         return np.asarray(knapsack.limits / np.maximum(own, 1e-9))
@@ -172,7 +172,7 @@ def _ladder(chart: Chart, solve: SolvePlan, weighing: Flags) -> Iterator[Picks]:
 
 
 def _solved(chart: Chart, solve: SolvePlan, picks: Picks, shares: Floats) -> tuple[Picks, bool]:
-    """Return the plan that a solver finds around another within shares of the limits (0 is no limit).
+    """Return the plan that a solver finds around another within shares of the limits (0 is not a limit).
 
     And whether it found one; else it is the plan that is closest to those limits.
     """

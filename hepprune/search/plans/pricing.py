@@ -1,7 +1,7 @@
 """Pricing: what a layer's variant costs beside the rest of the network, which is priced once.
 
 A layer's share is its own price and that of what follows each of its neurons, such as a ReLU. What a removed neuron
-saves in the next layer is no layer's own; `search.plans.links` knows it, and whoever uses a plan prices the whole
+saves in the next layer is not any layer's own; `search.plans.links` knows it, and whoever uses a plan prices the whole
 network.
 """
 

@@ -78,7 +78,7 @@ GRANULARITIES = (Heads.granularity, BlockChoice.granularity)
 def find(network: Network, criterion: Criterion, data: Sample) -> dict[str, Structure]:
     """Return the heads and blocks of a network by the names of their choices.
 
-    Heads leave in the order of how little they matter, and are no choice where the criterion cannot tell.
+    Heads leave in the order of how little they matter, and are not a choice where the criterion cannot tell.
     """
     try:
         groups = structured.prunable(network, "head")

@@ -50,7 +50,7 @@ class SensitivityCurve:
 
     @property
     def trust(self) -> float:
-        """How much more (or less) the loss really rises than the criterion predicts, over the levels that are no noise.
+        """How much more (or less) the loss really rises than the criterion predicts, over levels that are not noise.
 
         1 where no level stands out of its statistical error: the prediction is then all there is.
         """

@@ -187,7 +187,7 @@ def scored(metric: Metric, values: Tensor, sample: Sample) -> Score:
     """Return a metric's score of the only raw output (n_jets, n_out); it is given weights where the jets have some.
 
     Raises:
-        DataError: it is no score with a value per jet, or not finite.
+        DataError: it is not a score with a value per jet, or not finite.
     """
     weights = () if sample.weights is None else (sample.weights,)
     found = metric(values.double().numpy(), sample.truth, *weights)

@@ -95,7 +95,7 @@ def _root(path: Path, text: str) -> Element:
     except (ParseError, ValueError) as problem:  # a ValueError is a byte that no XML may hold, or a wrong encoding
         if isinstance(problem, DefusedXmlException):
             raise ReportError(f"'{path}' has a document type or entities; expected none: {problem}") from problem
-        raise ReportError(f"'{path}' is no sound XML, or only part of it: {problem}") from problem
+        raise ReportError(f"'{path}' is not sound XML, or only part of it: {problem}") from problem
     return root
 
 

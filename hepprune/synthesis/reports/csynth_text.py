@@ -23,7 +23,7 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
     """Return the totals of the function, latency and interval at their worst, and the share of each of its modules.
 
     Raises:
-        ReportError: a table is missing, or a cell is no number.
+        ReportError: a table is missing, or a cell is not a number.
     """
     version, part = header(path, text, "Version"), header(path, text, "Target device")
     found = list(tables(path, text))

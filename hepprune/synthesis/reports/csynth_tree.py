@@ -24,7 +24,7 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
     needed.
 
     Raises:
-        ReportError: the tree is missing, a cell is no number, or the clock period is unknown.
+        ReportError: the tree is missing, a cell is not a number, or the clock period is unknown.
     """
     version, part = header(path, text, "Version"), header(path, text, "Target device")
     columns, rows = _tree(path, text)

@@ -1,7 +1,7 @@
 """The ndjson files of oneAPI's FPGA reports: estimated and fitted resources, and the cycles of each kernel.
 
-ALUTs count as LUT and registers as FF, though an Intel ALUT is no Xilinx LUT6; a RAM block there is an M20K of 20 Kb,
-no BRAM18, so BRAM stays unknown.
+ALUTs count as LUT and registers as FF, though an Intel ALUT is not a Xilinx LUT6; a RAM block there is an M20K of 20
+Kb, no BRAM18, so BRAM stays unknown.
 """
 
 import json
@@ -64,7 +64,7 @@ def parse_area(path: Path, text: str, clock_ns: float | None = None) -> Measurem
     """Return the estimated resources of the whole system and of its kernels.
 
     Raises:
-        ReportError: a line is no sound JSON, a figure is missing, or `clock_ns` was not given.
+        ReportError: a line is not sound JSON, a figure is missing, or `clock_ns` was not given.
     """
     system, *nodes = lines(path, text)
     kernels = [node for node in nodes if node.get("type") == "function" and node.get("parent") == 0]
@@ -77,7 +77,7 @@ def parse_summary(path: Path, text: str, clock_ns: float | None = None) -> Measu
     """Return the estimated resources of the whole system and of its kernels.
 
     Raises:
-        ReportError: a line is no sound JSON, a figure is missing, or `clock_ns` was not given.
+        ReportError: a line is not sound JSON, a figure is missing, or `clock_ns` was not given.
     """
     nodes = lines(path, text)
     total = next((node for node in nodes if node.get("name") == "Total"), {})
@@ -108,7 +108,7 @@ def parse_loops(path: Path, text: str, _clock_ns: float | None = None) -> Measur
     Kernels run side by side, so that no figure here is the latency of the whole; it stays unknown.
 
     Raises:
-        ReportError: a line is no sound JSON, or a figure is missing.
+        ReportError: a line is not sound JSON, or a figure is missing.
     """
     _, *nodes = lines(path, text)
     kernels = [node for node in nodes if node.get("type") == "kernel"]
@@ -150,7 +150,7 @@ def lines(path: Path, text: str) -> list[Mapping[str, Any]]:
     """Return the objects of an ndjson text, one a line, at least one.
 
     Raises:
-        ReportError: a line is no JSON object, or there is none.
+        ReportError: a line is not a JSON object, or there is none.
     """
     bounded(path, text, "[{,\n")
     found: list[Mapping[str, Any]] = []

@@ -73,7 +73,7 @@ def parse(path: Path, text: str, *, clock_ns: float | None = None) -> Measuremen
     kind = kind_of(text)
     if kind is None:
         known = ", ".join(REPORT_PARSERS)
-        raise ReportError(f"'{path}' is no report known here; its first lines fit none of {known}")
+        raise ReportError(f"'{path}' is not a report known here; its first lines fit none of {known}")
     return REPORT_PARSERS[kind].parse(path, text, clock_ns)
 
 
@@ -117,7 +117,7 @@ def text_of(path: Path) -> str:
     """Return the text of a report.
 
     Raises:
-        ReportError: the file is missing, is no text, or is too large to be a report.
+        ReportError: the file is missing, is not text, or is too large to be a report.
     """
     try:
         with path.open("rb") as file:
@@ -131,11 +131,11 @@ def decoded(path: Path, content: bytes) -> str:
     """Return the text that the bytes of a report are, blanks in place of what would steer a terminal.
 
     Raises:
-        ReportError: they are no text, or too many.
+        ReportError: they are not text, or too many.
     """
     if len(content) > MAX_BYTES:
-        raise ReportError(f"'{path}' is larger than {MAX_BYTES // 2**20} MiB, so it is no report")
+        raise ReportError(f"'{path}' is larger than {MAX_BYTES // 2**20} MiB, so it is not a report")
     try:
         return _STEERING.sub(" ", content.decode("utf-8-sig"))
     except UnicodeDecodeError as problem:
-        raise ReportError(f"'{path}' is no text: byte {problem.start} is not UTF-8") from problem
+        raise ReportError(f"'{path}' is not text: byte {problem.start} is not UTF-8") from problem

@@ -50,13 +50,13 @@ def loaded(path: Path, text: str) -> Mapping[str, Any]:
     """Return the object that a JSON text holds.
 
     Raises:
-        ReportError: it is no sound JSON, or no object.
+        ReportError: it is not sound JSON, or no object.
     """
     bounded(path, text, "[{,")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as problem:
-        raise ReportError(f"'{path}' is no sound JSON, or only part of it: {problem}") from problem
+        raise ReportError(f"'{path}' is not sound JSON, or only part of it: {problem}") from problem
     if not isinstance(found, dict):
         raise ReportError(f"'{path}' holds no JSON object; expected one")
     return found

@@ -28,7 +28,7 @@ def parse_hierarchy(path: Path, text: str, clock_ns: float | None = None) -> Mea
     """Return the totals of the top module and of each instance in it; RAMB36 counts as two BRAM18.
 
     Raises:
-        ReportError: the table is missing, a cell is no number, or `clock_ns` was not given.
+        ReportError: the table is missing, a cell is not a number, or `clock_ns` was not given.
     """
     clock = required_clock(path, clock_ns)
     own = origin(path, text)

@@ -36,10 +36,10 @@ def test_what_is_a_column_is_no_expression() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("pt +", "'pt +' is no column, and no expression either"),
-        ("two words", "is no column, and no expression either"),
-        ("pt; 1", "is no column, and no expression either"),
-        ("a = 1", "is no column, and no expression either"),
+        ("pt +", "'pt +' is neither a column nor an expression"),
+        ("two words", "is neither a column nor an expression"),
+        ("pt; 1", "is neither a column nor an expression"),
+        ("a = 1", "is neither a column nor an expression"),
         ("1 + 2", "the expression '1 + 2' names no column"),
         ("__import__('os').system('id')", "unknown function '__import__('os').system'; choose one of: "),
         ("().__class__", "none of what an expression may have"),
@@ -74,8 +74,8 @@ def test_what_is_a_column_is_no_expression() -> None:
         ("(pt > 10 | eta < 2)", "put each comparison in parentheses"),
         ("1 + " * 900 + "pt", "longer than 2000"),
         ("-" * 500 + "pt", "more than 100 deep"),
-        ("(" * 500 + "pt" + ")" * 500, "no expression either"),
-        ("pt\x00", "no expression either"),
+        ("(" * 500 + "pt" + ")" * 500, "nor an expression"),
+        ("pt\x00", "nor an expression"),
     ],
 )  # fmt: skip
 def test_more_than_the_grammar_is_refused(text: str, message: str) -> None:

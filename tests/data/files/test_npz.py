@@ -54,7 +54,7 @@ def test_booleans_are_two_classes(tmp_path: Path) -> None:
         ({"x": np.float32(1)}, "needs one row of features for each jet"),
         ({"x": X[:0], "y": Y[:0]}, "needs one row of features for each jet"),
         ({"x": np.where(X > 0, 1e300, X.astype(np.float64))}, "values that are not finite, the first in row"),
-        ({"y": np.array([{"a": 1}] * 6)}, "is no .npz with jets x and classes y: Object arrays cannot be loaded"),
+        ({"y": np.array([{"a": 1}] * 6)}, "is not an .npz with jets x and classes y: Object arrays cannot be loaded"),
     ],
 )
 def test_what_no_network_can_learn_from_is_refused_by_name(

@@ -132,9 +132,9 @@ def test_a_missing_tree_is_refused_with_those_there(spec: str) -> None:
 def test_a_file_that_is_no_root_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "text.root"
     path.write_text("hello" * 100)
-    assert refusal(f"{path}:Jets").startswith(f"'{path}' is no ROOT file, or a damaged one: ")
+    assert refusal(f"{path}:Jets").startswith(f"'{path}' is not a ROOT file, or a damaged one: ")
     path.write_text("")
-    assert refusal(f"{path}:Jets").startswith(f"'{path}' is no ROOT file, or a damaged one: ")
+    assert refusal(f"{path}:Jets").startswith(f"'{path}' is not a ROOT file, or a damaged one: ")
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9])

@@ -34,5 +34,5 @@ def test_a_module_of_the_design_or_of_its_bench_is_no_entity_or_package(name: st
 
 @pytest.mark.parametrize("name", ["", "2b", "a b", "_a", "a-b", "größe"])
 def test_what_is_no_identifier_is_refused(name: str) -> None:
-    with pytest.raises(NetworkError, match="is no firmware name"):
+    with pytest.raises(NetworkError, match="is not a firmware name"):
         handover.check_entity(name, MODULES)

@@ -31,7 +31,7 @@ def test_read_computes_what_the_framework_computes_and_writes_it_back(package: s
         network = keras.read(path)
         assert_agree(network, model)
         for place, weight in network.named_parameters():
-            weight.data *= 1.0 if "_scale." in place else 0.75  # the scale of attention is no weight
+            weight.data *= 1.0 if "_scale." in place else 0.75  # the scale of attention is not a weight
         written = keras.write(network, tmp_path / f"written{suffix}", like=path)
         assert_agree(network, load(native, written))
 

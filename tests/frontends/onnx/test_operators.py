@@ -205,10 +205,10 @@ def _same(name: str) -> Any:
     [
         ("MatMul", {}, r"cannot contract values of the shapes \(2, 4\) and \(2, 4\)"),
         ("Einsum", {"equation": "ni,in->n"}, r"cannot contract values of the shapes \(2, 4\) and \(2, 4\)"),
-        ("Einsum", {"equation": "ii,ij->ij"}, "is no contraction of two values"),
-        ("Einsum", {"equation": "ni,nj,nk->ni"}, "is no contraction of two values"),
-        ("Einsum", {"equation": "n,nj->nj"}, "is no contraction of two values"),
-        ("Einsum", {"equation": "...i,...i->..."}, "is no contraction of two values"),
+        ("Einsum", {"equation": "ii,ij->ij"}, "is not a contraction of two values"),
+        ("Einsum", {"equation": "ni,nj,nk->ni"}, "is not a contraction of two values"),
+        ("Einsum", {"equation": "n,nj->nj"}, "is not a contraction of two values"),
+        ("Einsum", {"equation": "...i,...i->..."}, "is not a contraction of two values"),
         ("Einsum", {"equation": "ni,mj->nj"}, "combines the values of different jets"),
     ],
 )

@@ -104,7 +104,7 @@ def test_calls_of_other_functions_are_refused(saved: tuple[Path, nn.Module]) -> 
         return change
 
     for target in ("torch.hub.load", "torch.ops.aten.linear.default.__class__", "math.pow", "torch.ops.os.system"):
-        refused(rewritten(saved[0], **{"model.json": calling(target)}), "no operator that is known")
+        refused(rewritten(saved[0], **{"model.json": calling(target)}), "not an operator that is known")
     refused(
         rewritten(saved[0], **{"model.json": calling("torch.ops.aten.from_file.default")}), "aten.from_file.default"
     )
@@ -116,7 +116,7 @@ def test_damaged_files_are_refused(saved: tuple[Path, nn.Module]) -> None:
     content = path.read_bytes()
     truncated = path.with_name("truncated.pt2")
     truncated.write_bytes(content[: len(content) // 2])
-    refused(truncated, "truncated.pt2 is no .pt2 archive")
+    refused(truncated, "truncated.pt2 is not a .pt2 archive")
     refused(path.with_name("missing.pt2"), "missing.pt2")
     refused(rewritten(path, **{"model.json": b"{"}), "changed.pt2 is damaged")
     refused(rewritten(path, **{"model.json": b"[]"}), "changed.pt2 is damaged")

@@ -116,7 +116,7 @@ def test_a_module_in_double_is_read_as_one_in_single() -> None:
 def test_a_module_with_half_a_bit_or_an_unknown_overflow_is_refused() -> None:
     tagger = module()
     tagger[0].input_quantizer = Quantizer(1, 2, 4.5)  # type: ignore[index,union-attr]
-    with pytest.raises(NetworkError, match=r"'0.input_quantizer' has a quantiser of bits that are no whole numbers"):
+    with pytest.raises(NetworkError, match=r"'0.input_quantizer' has a quantiser of bits that are not whole numbers"):
         frontends.read(tagger)
     tagger[0].input_quantizer.overflow = "WRAP_SM"  # type: ignore[index,union-attr]
     with pytest.raises(NetworkError, match="overflows by WRAP_SM, unknown here"):

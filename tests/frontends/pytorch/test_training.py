@@ -33,7 +33,7 @@ def test_a_convolutional_network_from_torch_is_trained_with_its_mask_held() -> N
 
 
 class Neighbours(nn.Module):
-    """Constituents that take in their neighbours by a matrix that is no parameter, and a scale that is one."""
+    """Constituents that take in their neighbours by a matrix that is not a parameter, and a scale that is one."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -60,7 +60,7 @@ def test_weight_and_bias_must_fit(weight: torch.Tensor, bias: torch.Tensor) -> N
 
 @pytest.mark.parametrize("name", ["", "fc 1", "1fc", "a.b", "a/b"])
 def test_names_are_identifiers(name: str) -> None:
-    with pytest.raises(NetworkError, match="is no identifier"):
+    with pytest.raises(NetworkError, match="is not an identifier"):
         Input(name, 3)
 
 

@@ -74,7 +74,7 @@ def test_two_values_combine_as_in_numpy(layer: Layer, wanted: Callable[[Floats, 
     [
         (lambda: Reshape("l", (7,)), r"cannot bring \(3, 4, 5\) into the shape \(7,\)"),
         (lambda: Reshape("l", (-1, -1)), "only one axis"),
-        (lambda: Permute("l", (0, 2)), "is no order of axes"),
+        (lambda: Permute("l", (0, 2)), "is not an order of axes"),
         (lambda: Permute("l", (1, 0)), "orders 2 axes"),
         (lambda: Pad("l", ((1, 1),)), "has 1 borders"),
         (lambda: Crop("l", ((2, 2), (0, 0))), "would put out"),
@@ -84,7 +84,7 @@ def test_two_values_combine_as_in_numpy(layer: Layer, wanted: Callable[[Floats, 
         (lambda: Merge("l", "divide"), "unknown operation 'divide'"),
         (lambda: Merge("l", "add"), "cannot add 1 values"),
         (lambda: Einsum("l", "ii,ij->j"), "repeats an axis"),
-        (lambda: Einsum("l", "ij->j"), "is no contraction"),
+        (lambda: Einsum("l", "ij->j"), "is not a contraction"),
     ],
 )
 def test_what_does_not_fit_is_refused(make: Callable[[], Layer], message: str) -> None:

@@ -28,7 +28,7 @@ def summed(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     if native.kind == "QMeanPow2":
         scale = nearest_power(1 / math.prod(shape[axis] for axis in over))
     if scale <= 0 or not -64 <= math.log2(scale) <= 64 or not math.log2(scale).is_integer():
-        raise native.refuse(f"has scale = {scale}, which is no power of two")
+        raise native.refuse(f"has scale = {scale}, which is not a power of two")
     return values.between(native, reduced(native, shape, over, "sum", scale=scale, keep=bool(config.get("keepdims"))))
 
 

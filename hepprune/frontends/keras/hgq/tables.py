@@ -113,7 +113,7 @@ def _table(native: Native, edges: Edges, arguments: FixedPoints, outputs: ValueT
     """Return what every edge puts out for every argument (*positions, n_edges, n_entries), computed in float32."""
     bits, shape = int(arguments.width.max()), np.broadcast_shapes(arguments.width.shape, nothing(outputs).shape)
     if bits > _MAX_BITS or math.prod(shape) * 2**bits > _MAX_ENTRIES:
-        raise native.refuse(f"has functions of {bits} bits for {math.prod(shape)} edges, which are no small tables")
+        raise native.refuse(f"has functions of {bits} bits for {math.prod(shape)} edges, which are not small tables")
     last = np.exp2(arguments.width) - 1
     entry = np.minimum(np.arange(2.0**bits)[:, *(None,) * last.ndim], last)  # entries first
     values = torch.as_tensor(np.broadcast_to(arguments.minimum + entry * arguments.step, (len(entry), *shape)).copy())

@@ -43,7 +43,7 @@ def _settings(native: Native, key: str, described: Any) -> Mapping[str, Any]:
     """Return a quantiser's config; overflow and rounding may be spelt in small letters, as HGQ2 takes them."""
     config = described.get("config") if isinstance(described, dict) else None
     if not isinstance(config, dict):
-        raise native.refuse(f"has a {key} that is no quantiser")
+        raise native.refuse(f"has a {key} that is not a quantiser")
     config = {**_IMPLIED.get(str(described.get("class_name")), {}), **config}
     if config.get("q_type") not in ("kif", "kbi", "float"):
         raise native.refuse(f"has a {key} of type {str(config.get('q_type'))[:40]}; known are kif, kbi and float")
@@ -55,7 +55,7 @@ def _settings(native: Native, key: str, described: Any) -> Mapping[str, Any]:
             raise native.refuse(f"has a {key} with {name}, which cannot be taken over")
     scaler = config.get("scaler")
     if scaler is not None and not (isinstance(scaler, int | float) and scaler > 0 and math.frexp(scaler)[0] == 0.5):
-        raise native.refuse(f"has a {key} with the scaler {str(scaler)[:40]}, which is no power of two")
+        raise native.refuse(f"has a {key} with the scaler {str(scaler)[:40]}, which is not a power of two")
     return {**config, "overflow_mode": overflow, "round_mode": str(config.get("round_mode")).upper()}
 
 

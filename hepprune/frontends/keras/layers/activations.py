@@ -45,7 +45,7 @@ def name_of(native: Native, key: str = "activation") -> tuple[str, Mapping[str, 
     elif described is None:
         described = "linear"
     if not isinstance(described, str):
-        raise native.refuse(f"has the {key} {str(described)[:60]}, which is no name")
+        raise native.refuse(f"has the {key} {str(described)[:60]}, which is not a name")
     return described, config if isinstance(config, dict) else {}
 
 

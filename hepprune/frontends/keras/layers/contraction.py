@@ -128,7 +128,7 @@ def contraction(native: Native) -> Contraction:
     text, biased = (str(native.config.get(key) or "")[:99].replace(" ", "") for key in ("equation", "bias_axes"))
     match = _EQUATION.fullmatch(text)
     if match is None:
-        raise native.refuse(f"computes {text[:40]}, which is no contraction of a value and a kernel")
+        raise native.refuse(f"computes {text[:40]}, which is not a contraction of a value and a kernel")
     reads, kernel, puts = _spelt_out(match[1], match[2], match[3], rank=len(shape) + 1)
     sizes = dict(zip(reads[1:], shape, strict=False)) | dict(zip(kernel, kernel_shape, strict=False))
     if not _is_sound(reads, kernel, puts) or len(reads) != len(shape) + 1:

@@ -45,7 +45,7 @@ def axes_of(native: Native, axes: Any, rank: int) -> list[int]:
     """Return axes counted from 0, the jets' axis left out, in order."""
     listed = axes if isinstance(axes, list | tuple) else [axes]
     if not listed or any(isinstance(axis, bool) or not isinstance(axis, int) for axis in listed):
-        raise native.refuse(f"works along {str(axes)[:40]}, which are no axes")
+        raise native.refuse(f"works along {str(axes)[:40]}, which are not axes")
     found = sorted({axis - 1 if axis > 0 else axis + rank for axis in listed})
     if 0 in listed or not 0 <= found[0] <= found[-1] < rank:
         raise native.refuse(f"works along {str(axes)[:40]}, which takes in the jets or is not there")
@@ -140,7 +140,7 @@ def _merge(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 def _joined(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     axis = native.config.get("axis", -1)
     if isinstance(axis, bool) or not isinstance(axis, int):
-        raise native.refuse(f"joins along axis {str(axis)[:40]}, which is no axis")
+        raise native.refuse(f"joins along axis {str(axis)[:40]}, which is not an axis")
     return [Part(Concatenate(native.name, axis), tuple(range(len(arriving))))]
 
 

@@ -44,7 +44,7 @@ def _places(native: Native, spec: Any, rank: int) -> list[Any]:
     """Return what is taken along each axis but that of the jets: a slice or one place."""
     listed = [_place(native, entry) for entry in spec] if isinstance(spec, list) else []
     if listed.count(...) > 1 or not listed:
-        raise native.refuse(f"takes {str(spec)[:60]}, which are no slices and places")
+        raise native.refuse(f"takes {str(spec)[:60]}, which are not slices and places")
     at = listed.index(...) if ... in listed else len(listed)
     rest = listed[at + 1 :]
     found = [*listed[:at], *[_ALL] * (rank + 1 - at - len(rest)), *rest]
@@ -60,9 +60,9 @@ def _place(native: Native, entry: Any) -> Any:
     if isinstance(entry, dict) and entry.get("class_name") == "__ellipsis__":
         return ...
     if not isinstance(ends, dict) or set(ends) != {"start", "stop", "step"}:
-        raise native.refuse(f"takes {str(entry)[:60]}, which is no slice and no place")
+        raise native.refuse(f"takes {str(entry)[:60]}, which is neither a slice nor a place")
     if not all(value is None or (isinstance(value, int) and not isinstance(value, bool)) for value in ends.values()):
-        raise native.refuse(f"takes {str(entry)[:60]}, whose ends are no whole numbers")
+        raise native.refuse(f"takes {str(entry)[:60]}, whose ends are not whole numbers")
     return slice(ends["start"], ends["stop"], ends["step"])
 
 

@@ -61,7 +61,7 @@ def _flatten(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 def _reshape(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     target = native.config.get("target_shape")
     if not isinstance(target, list | tuple) or not all(isinstance(n, int) and (n > 0 or n == -1) for n in target):
-        raise native.refuse(f"has the target_shape {str(target)[:40]}, which is no shape")
+        raise native.refuse(f"has the target_shape {str(target)[:40]}, which is not a shape")
     worked_out = Reshape(native.name, tuple(target)).shape(only(native, arriving))
     return [Part(Reshape(native.name, worked_out))]
 
@@ -81,7 +81,7 @@ def _borders(native: Native, key: str) -> Any:
         raise native.refuse(f"has the {key} {str(value)[:40]}, which is not one pair for each axis")
     pairs = [[pair, pair] if isinstance(pair, int) else pair for pair in pairs]
     if not all(isinstance(p, list | tuple) and len(p) == 2 and all(isinstance(n, int) for n in p) for p in pairs):
-        raise native.refuse(f"has the {key} {str(value)[:40]}, which are no pairs of sizes")
+        raise native.refuse(f"has the {key} {str(value)[:40]}, which are not pairs of sizes")
     return pairs
 
 

@@ -105,7 +105,7 @@ def _whole(native: Native, place: QuantiserPlace, overflow: str) -> dict[str, Fl
     if len({array.shape for array in bits}) > 1:
         raise native.refuse(f"has bit widths of several shapes for its {place.there}")
     if any((array != np.round(array)).any() for array in bits):
-        raise native.refuse(f"has a {place.there} of bits that are no whole numbers")
+        raise native.refuse(f"has a {place.there} of bits that are not whole numbers")
     sign, integer, fraction = bits
     named = {"k": sign, "i": np.maximum(integer, -fraction), "f": fraction}
     order = ORDER["kif", overflow == "WRAP"]

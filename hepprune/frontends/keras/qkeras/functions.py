@@ -70,13 +70,13 @@ def _bits(settings: QuantiserSettings) -> tuple[QuantisedFunction, ...]:
 def _scale(alpha: Any) -> float:
     if alpha is None or isinstance(alpha, int | float):
         return 1.0 if alpha is None else float(alpha)
-    raise NetworkError(f"a quantiser of activations has alpha={str(alpha)[:40]}, which is no number")
+    raise NetworkError(f"a quantiser of activations has alpha={str(alpha)[:40]}, which is not a number")
 
 
 def _relu(settings: QuantiserSettings) -> tuple[QuantisedFunction, ...]:
     slope, bits, integer = settings["negative_slope"], settings["bits"], settings["integer"]
     if settings["use_sigmoid"]:
-        raise NetworkError("quantized_relu with use_sigmoid has an upper end that is no step of its type")
+        raise NetworkError("quantized_relu with use_sigmoid has an upper end that is not a step of its type")
     if slope:
         return _leaky(settings)
     result, bound = FixedPoint(bits, integer, False, "RND_CONV", "SAT"), settings["relu_upper_bound"]

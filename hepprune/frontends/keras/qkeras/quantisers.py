@@ -82,7 +82,7 @@ def parse(described: Any) -> Described | None:
     """Return the quantiser that a config ({"class_name", "config"}) or a text ("quantized_bits(6, 0)") describes.
 
     Raises:
-        NetworkError: it is unknown, has settings that are no literals, or cannot be taken over.
+        NetworkError: it is unknown, has settings that are not literals, or cannot be taken over.
     """
     if described is None:
         return None
@@ -92,7 +92,7 @@ def parse(described: Any) -> Described | None:
         raise NetworkError(f"{str(described)[:60]} describes no quantiser")
     config = described.get("config") or {}
     if not isinstance(config, dict):
-        raise NetworkError(f"{name_of(described)} has a config that is no mapping")
+        raise NetworkError(f"{name_of(described)} has a config that is not a mapping")
     return _checked(name_of(described), [], config)
 
 
@@ -115,11 +115,11 @@ def _called(text: str) -> tuple[str, list[Any], QuantiserSettings]:
     try:
         call = ast.parse(text.strip(), mode="eval").body if len(text) <= _MAX_TEXT else None
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-            raise NetworkError(f"'{text[:60]}' is no call of a quantiser")
+            raise NetworkError(f"'{text[:60]}' is not a call of a quantiser")
         keywords = {keyword.arg or "**": ast.literal_eval(keyword.value) for keyword in call.keywords}
         return call.func.id, [ast.literal_eval(argument) for argument in call.args], keywords
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as problem:
-        raise NetworkError(f"'{text[:60]}' is no call of a quantiser with plain numbers") from problem
+        raise NetworkError(f"'{text[:60]}' is not a call of a quantiser with plain numbers") from problem
 
 
 def _checked(kind: str, given: list[Any], named: QuantiserSettings) -> Described:

@@ -27,7 +27,7 @@ def gemm(built: Graph, node: OnnxNode, x: Any, matrix: Any, bias: Any = None) ->
     weight = weight.factor if bias is None else weight  # what has a bias of its own is trained
     alpha, beta = (float(node.attributes.get(name, 1)) for name in ("alpha", "beta"))
     if node.attributes.get("transA") or weight.tensor.ndim != 2:
-        raise NetworkError(f"'{node.name}' ({node.kind}) is no dense layer: its first factor is transposed")
+        raise NetworkError(f"'{node.name}' ({node.kind}) is not a dense layer: its first factor is transposed")
     weight = _times(weight if node.attributes.get("transB") else weight.transposed((1, 0)), alpha)
     shift = None
     if bias is not None:

@@ -45,7 +45,7 @@ _MERGES = {"add": "add", "sub": "subtract", "mul": "multiply", "maximum": "maxim
 def _merged(built: Assembly, call: Call, x: Value, y: Value, *, kind: str, alpha: float) -> Value:
     title = built.title(call)
     if kind not in _MERGES:
-        raise NetworkError(f"'{call.name}' ({call.target}) of two values is no layer of a Network")
+        raise NetworkError(f"'{call.name}' ({call.target}) of two values is not a layer of a Network")
     if alpha != 1:
         y = unchanged(y, built.affine(y.layer, alpha, 0.0, f"{title}.alpha"))
     merge = Merge(built.name(title), _MERGES[kind])
@@ -122,7 +122,7 @@ def _affine(kind: str, constant: Tensor, alpha: float, title: str) -> tuple[Tens
         "div": lambda: (1 / constant, zero),
     }
     if kind not in found:
-        raise NetworkError(f"layer '{title}' is no sum or product with a constant ({kind})")
+        raise NetworkError(f"layer '{title}' is not a sum or product with a constant ({kind})")
     scale, shift = found[kind]()
     if not torch.isfinite(scale).all():
         raise NetworkError(f"layer '{title}' divides by zero")

@@ -34,7 +34,7 @@ def einsum(built: Assembly, call: Call, equation: str, *, tensors: list[Any], **
     terms = left.split(",")
     odd = len(terms) != 2 or any(len(set(term)) != len(term) or not term.isalpha() for term in (*terms, out))
     if len(tensors) != 2 or odd or any(len(t) != len(_shape(side)) for t, side in zip(terms, tensors, strict=True)):
-        raise NetworkError(f"'{call.name}': '{equation}' is no contraction of two values such as bij,bjk->bik")
+        raise NetworkError(f"'{call.name}': '{equation}' is not a contraction of two values such as bij,bjk->bik")
     return contracted(built, call, (tensors[0], tensors[1]), (terms[0], terms[1], out))
 
 

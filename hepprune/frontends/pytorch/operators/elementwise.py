@@ -58,7 +58,7 @@ def clamp(built: Assembly, call: Call, x: Any, **bounds: Any) -> Value:
     """min(max(x, min), max)."""
     low, high = bounds.get("min"), bounds.get("max")
     if not all(bound is None or isinstance(bound, int | float) for bound in (low, high)):
-        raise NetworkError(f"'{call.name}' ({call.target}) has bounds that are no numbers")
+        raise NetworkError(f"'{call.name}' ({call.target}) has bounds that are not numbers")
     return bounded(built, call, x, low, high)
 
 

@@ -79,7 +79,7 @@ def adaptive(built: Assembly, call: Call, x: Any, *, output_size: list[int]) -> 
     wanted: list[Any] = [*several(output_size, len(before))]
     after = [n if size is None else size for n, size in zip(before, wanted, strict=True)]
     if any(n % size for n, size in zip(before, after, strict=True)):
-        raise NetworkError(f"layer '{title}' pools {before} positions to {tuple(after)}, which is no even division")
+        raise NetworkError(f"layer '{title}' pools {before} positions to {tuple(after)}, which is not an even division")
     kind = "max" if largest else "average"
     if set(after) == {1}:
         axes = (0, *range(2, source.index.ndim), 1)

@@ -193,7 +193,7 @@ def gathered(built: Assembly, call: Call, x: Any, *, dim: int = 0, index: Any = 
     source, title = jets_value(x, call), built.title(call)
     given = [(axis, entry) for axis, entry in enumerate(indices or ()) if entry is not None] or [(dim, index)]
     if len(given) != 1 or not isinstance(given[0][1], Constant) or given[0][1].tensor.ndim != 1:
-        raise NetworkError(f"'{call.name}' ({call.target}) picks values by an index that is no constant list")
+        raise NetworkError(f"'{call.name}' ({call.target}) picks values by an index that is not a constant list")
     axis, places = given[0][0] % source.index.ndim, given[0][1].tensor
     picked = torch.nonzero(places).flatten() if places.dtype == torch.bool else places
     if axis == built.jets(source):

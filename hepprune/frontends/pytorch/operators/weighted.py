@@ -28,7 +28,7 @@ def linear(built: Assembly, call: Call, x: Any, *, weight: Any, bias: Any = None
 def addmm(built: Assembly, call: Call, bias: Any, *, mat1: Any, mat2: Any, beta: float = 1, alpha: float = 1) -> Value:
     """Bias + x @ weight, as a decomposed linear layer has it."""
     if (beta, alpha) != (1, 1) or not isinstance(mat2, Constant):
-        raise NetworkError(f"'{call.name}' ({call.target}) is no dense layer")
+        raise NetworkError(f"'{call.name}' ({call.target}) is not a dense layer")
     return linear(built, call, mat1, weight=transposed(mat2), bias=bias)
 
 

@@ -18,7 +18,7 @@ from hepprune.network.parts import INPUT, parts
 from hepprune.quantisers import spread
 
 TypedOperation = Callable[[Bill, Wires, FixedPoint], Wires]
-_LEAST = -(2.0**40)  # of what is no value in a maximum
+_LEAST = -(2.0**40)  # of what is not a value in a maximum
 _OPERATIONS: dict[str, CircuitOperation] = {
     "add": operations.add,
     "multiply": operations.product,

@@ -177,7 +177,7 @@ def _einsum(layer: layers.Einsum, *arriving: ValueAxes, walk: Walk) -> ValueAxes
         ids, silent = axes[0].units, any(axis.silent for axis in axes)
         if letter not in layer.terms[2] and ids.any():
             if not silent:
-                walk.stay(axes, f"'{layer.name}' sums over it, and without weights it is no zero there")
+                walk.stay(axes, f"'{layer.name}' sums over it, and without weights it is not a zero there")
             walk.put("summed", layer, ids)
         found[letter] = Axis(ids, silent)
     return tuple(found[letter] for letter in layer.terms[2])

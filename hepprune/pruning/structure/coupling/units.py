@@ -25,7 +25,7 @@ class Axis:
 
     @classmethod
     def plain(cls, size: int) -> "Axis":
-        """Return an axis of features or positions, which are no units."""
+        """Return an axis of features or positions, which are not units."""
         return cls(np.zeros(size, np.int64))
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ class Units:
 
 
 def read_by_constants(network: Network, units: Units) -> set[int]:
-    """Return the units that fixed kernels read: what those put out is no unit, so that no path leads through them."""
+    """Return the units that fixed kernels read: what those put out is not a unit, so that no path leads there."""
     fixed = [layer for layer in network if isinstance(layer, Weighted) and layer.fixed]
     sources = [source for layer in fixed for source in network.sources[layer.name]]
     return {int(unit) for source in sources for ids in units.values[source] for unit in ids} - {0}

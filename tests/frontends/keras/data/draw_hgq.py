@@ -95,7 +95,7 @@ def ran(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    answers, sys.stdout = sys.stdout, sys.stderr  # whatever the framework prints is no answer
+    answers, sys.stdout = sys.stdout, sys.stderr  # whatever the framework prints is not an answer
     for line in sys.stdin:
         request = json.loads(line)
         answer = drawn(request) if "steps" in request else ran(request)

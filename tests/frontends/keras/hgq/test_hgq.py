@@ -148,9 +148,14 @@ def altered(path: Path, folder: Path, old: str, new: str) -> Path:
     ("name", "old", "new", "sentence"),
     [
         ("fused", "bnc,cC->bnC", "bnc,dC->bnC", "'mixed' .* computes bnc,dC->bnC of the shape .*, which cannot be"),
-        ("fused", "bnc,cC->bnC", "relu", "'mixed' .* computes relu, which is no contraction of a value and a kernel"),
+        (
+            "fused",
+            "bnc,cC->bnC",
+            "relu",
+            "'mixed' .* computes relu, which is not a contraction of a value and a kernel",
+        ),
         ("fused", "bnhd,hdc->bnc", "bnhd,dhc->bnc", "'joined' .* has a kernel of shape .* that does not fit bnhd,dhc"),
-        ("fused", '"scale": 0.5', '"scale": 0.3', "'total' .* has scale = 0.3, which is no power of two"),
+        ("fused", '"scale": 0.5', '"scale": 0.3', "'total' .* has scale = 0.3, which is not a power of two"),
         ("fused", '"q_type": "kif"', '"q_type": "posit"', "iq_conf of type posit; known are kif, kbi and float"),
         (
             "fused",

@@ -211,7 +211,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
         _config(lambda each: each["config"]["quantization_parameters"].update(round_mode="UP")),
         "'maps' .* rounding UP, which is not known",
     ),
-    "a size of its own": (_config(lambda each: each.update(filters=2**40)), "which is no size"),
+    "a size of its own": (_config(lambda each: each.update(filters=2**40)), "which is not a size"),
     "an unknown function": (
         _config(lambda each: each.update(activation="exec"), "curved"),
         "'curved' .* computes exec; known are relu, tanh, hard_tanh",
@@ -237,7 +237,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "a kernel of text": (_arrays("layers/pq_conv1d/vars/0", values="text"), "no plain numbers"),
     "half a bit": (
         _arrays("layers/pq_conv1d/input_quantizer/vars/2", values=np.array(3.5)),
-        "'maps' .* input_quantizer of bits that are no whole numbers",
+        "'maps' .* input_quantizer of bits that are not whole numbers",
     ),
     "no bits": (
         _arrays("layers/pq_conv1d/weight_quantizer/vars/1", values=None),
@@ -260,7 +260,7 @@ COMPOSED_BAD: dict[str, tuple[str, Callable[[Path, Path], Path], str]] = {
     "a width of text": (
         "attention",
         _config(lambda each: each.update(embed_dim="wide"), "attention"),
-        "'attention' .* has embed_dim = wide, which is no size",
+        "'attention' .* has embed_dim = wide, which is not a size",
     ),
     "no heads": ("attention", _config(lambda each: each.pop("num_heads"), "attention"), "has num_heads = None"),
     "no settings of attention": (
@@ -301,7 +301,7 @@ COMPOSED_BAD: dict[str, tuple[str, Callable[[Path, Path], Path], str]] = {
     "a multiplier of zero": (
         "separable",
         _config(lambda each: each.update(depth_multiplier=0)),
-        "'maps' .* has depth_multiplier = 0, which is no size",
+        "'maps' .* has depth_multiplier = 0, which is not a size",
     ),
 }
 

@@ -237,7 +237,7 @@ def test_one_signed_bit_is_a_sign() -> None:
         ("quantized_bits(900)", "no whole number"),
         ("quantized_bits(8, qnoise_factor=0.5)", "unquantised"),
         ("quantized_bits(8, alpha='best')", "auto_po2"),
-        ("quantized_bits(" + "-" * 5000 + "1)", "no call of a quantiser"),
+        ("quantized_bits(" + "-" * 5000 + "1)", "not a call of a quantiser"),
         (config("bernoulli", alpha=1.0), "random"),
         (config("quantized_bits", bits="8"), "no whole number"),
         (config("quantized_relu", bits=8, negative_slope=float("nan")), "no number"),

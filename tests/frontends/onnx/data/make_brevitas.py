@@ -43,7 +43,7 @@ def perceptron() -> nn.Module:
 
 
 def scaled() -> nn.Module:
-    """Scales that are no powers of two, which Brevitas learns unless it is told otherwise."""
+    """Scales that are not powers of two, which Brevitas learns unless it is told otherwise."""
     first = (qnn.QuantIdentity(return_quant_tensor=True), qnn.QuantLinear(6, 8, bias=True, bias_quant=Int8Bias))
     return nn.Sequential(*first, relu(4), dense(8, 5, Int8WeightPerChannelFloat, bits=3))
 
