@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.keras.registry import Native
-
-if TYPE_CHECKING:
-    from hepprune.frontends.keras.graph import CallValue
+from hepprune.network import Shape
 
 _CONSTANT = "_CONSTANT_VALUE"  # what Keras 2 writes in the place of a layer's name where the first value is a constant
 _HARMLESS = {"training", "need_weights"}  # which say nothing of the first value that a layer puts out at inference
@@ -24,6 +22,14 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class CallValue:
+    """What a call puts out: the layer of the Network that holds it, and its shape."""
+
+    layer: str
+    shape: Shape
+
+
+@dataclass(frozen=True)
 class LayerCall:
     """One call: the values it reads, the keyword each is passed by (None by position), and its other arguments.
 
@@ -33,7 +39,7 @@ class LayerCall:
     references: tuple[Reference, ...] = ()
     arguments: tuple[str | None, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    arriving: "tuple[CallValue, ...]" = ()
+    arriving: tuple[CallValue, ...] = ()
 
     def check(self, native: Native) -> None:
         """Refuse keyword arguments that change what a layer computes."""

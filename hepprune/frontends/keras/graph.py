@@ -9,7 +9,7 @@ from typing import Any
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.frontends.inputs import type_inputs
-from hepprune.frontends.keras.calls import LayerCall, Reference, calls, references
+from hepprune.frontends.keras.calls import CallValue, LayerCall, Reference, calls, references
 from hepprune.frontends.keras.files import MODELS, KerasModel, entries, leaves, name_of
 from hepprune.frontends.keras.registry import LAYERS, Native, Part
 from hepprune.frontends.names import identifiers
@@ -17,14 +17,6 @@ from hepprune.network import Input, Layer, Network, Shape, Shared
 from hepprune.quantisers import check_shape
 
 _PACKAGE = re.compile(r"^(hgq|HGQ|PQuant|PQuantML)>")  # before the classes of other packages in a `.h5`
-
-
-@dataclass(frozen=True)
-class CallValue:
-    """What a call puts out: the layer of the Network that holds it, and its shape."""
-
-    layer: str
-    shape: Shape
 
 
 @dataclass(frozen=True, kw_only=True)
