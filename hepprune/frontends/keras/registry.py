@@ -148,11 +148,22 @@ class LayerKind:
 LAYERS: dict[str, LayerKind] = {}
 
 
-def register(*kinds: str, fill: Fill = keep, groups: tuple[str, ...] = ("",)) -> Callable[[Lower], Lower]:
-    """Return a decorator that enters a lowering under the names of its layer classes."""
+def register(
+    *kinds: str, fill: Fill = keep, groups: tuple[str, ...] = ("",), quantisers: Container[str] = ()
+) -> Callable[[Lower], Lower]:
+    """Return a decorator that enters a lowering under the names of its layer classes.
+
+    A layer with a quantiser that is not among those that the lowering reads is refused: it is one of another package.
+    """
 
     def enter(lower: Lower) -> Lower:
-        LAYERS.update(dict.fromkeys(kinds, LayerKind(lower=lower, fill=fill, groups=groups)))
+        def strict(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+            for key, value in native.config.items():
+                if key.endswith("_quantizer") and value is not None and key not in quantisers:
+                    raise native.refuse(f"has a {key[:60]}, which is not known of a layer of this class")
+            return lower(native, arriving)
+
+        LAYERS.update(dict.fromkeys(kinds, LayerKind(lower=strict, fill=fill, groups=groups)))
         return lower
 
     return enter

@@ -94,15 +94,16 @@ def _fill_quantizer(native: Native, layers: Mapping[str, Layer]) -> Native:
 
 
 def _is_hgq(native: Native) -> bool:
-    return not native.config.keys().isdisjoint({"kq_conf", "iq_conf"})
+    return any(key.endswith("_conf") or key == "config" for key in native.config)
+
+
+def _strange(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
+    raise native.refuse("is of a package that is not known here: HGQ2 has a layer of that name, with other settings")
 
 
 def _enter(kind: str, lower: Lower, fill: Fill = with_bits) -> None:
     """Enter a layer class, beside that of QKeras where it has one of the same name."""
-    other = LAYERS.get(kind)
-    if other is None:
-        LAYERS[kind] = LayerKind(lower=lower, fill=fill, typed=True)
-        return
+    other = LAYERS.get(kind, LayerKind(lower=_strange))
 
     def either(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         return lower(native, arriving) if _is_hgq(native) else other.lower(native, arriving)

@@ -44,7 +44,7 @@ def _kept(native: Native, layer: Layer) -> list[int] | None:
     return kept_channels((old["scale"], old["shift"]), (now["scale"], now["shift"]))
 
 
-@register("QBatchNormalization", fill=_fill)
+@register("QBatchNormalization", fill=_fill, quantisers=[f"{name}_quantizer" for name in _STATISTICS])
 def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return batch_norm(_quantised(native), arriving)
 
@@ -105,5 +105,7 @@ def _unfolding(plain: Fill, key: str) -> Fill:
 
 
 for _kinds, _lower, _plain_fill, _key, _arrange in base.ONE_KERNEL:
-    _entered = register(f"{_kinds[-1]}Batchnorm", fill=_unfolding(_plain_fill, _key), groups=("", "batchnorm"))
+    _fused, _groups = f"{_kinds[-1]}Batchnorm", ("", "batchnorm")
+    _read = (_key, "bias_quantizer")
+    _entered = register(_fused, fill=_unfolding(_plain_fill, _key), groups=_groups, quantisers=_read)
     _entered(_folding(_lower, _key, _arrange))

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.keras.layers import activations, convolution, weighted
+from hepprune.frontends.keras.layers import activations, convolution, einsum, weighted
+from hepprune.frontends.keras.layers.contraction import contraction
 from hepprune.frontends.keras.qkeras.functions import QuantisedFunction, activation, is_quantiser
 from hepprune.frontends.keras.qkeras.quantisers import Described, held, parse, scale_of, used, weights
 from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Lower, Native, Part, Parts, after, only, register
@@ -18,6 +19,11 @@ from hepprune.network import Activation, BatchNorm, Layer, Merge, ReLU, Shape, W
 
 Float32s = NDArray[np.float32]
 Arrange = Callable[[Float32s], Float32s]
+
+
+def as_is(array: Float32s) -> Float32s:
+    """Return the array, of a layout that the network shares."""
+    return array
 
 
 def by_rows(kernel: Float32s) -> Float32s:
@@ -56,11 +62,12 @@ def quantised(native: Native, layer: Layer, array: Floats, key: str, arrange: Ar
     return found
 
 
-def with_bias(native: Native, layer: Weighted) -> Weighted:
+def with_bias(native: Native, layer: Weighted, array: Float32s | None = None, arrange: Arrange = as_is) -> Weighted:
     """Return the layer with the quantiser of its bias; without one the bias stays float."""
     described = quantiser(native, "bias_quantizer")
     with naming(native, "bias_quantizer"):
-        bias_type, latent = weights(described, layer.bias.detach().numpy())
+        array = layer.bias.detach().numpy() if array is None else array
+        bias_type, latent = weights(described, array, arrange=arrange)
     return layer.rebuilt(bias=torch.as_tensor(latent.copy()), bias_type=bias_type)
 
 
@@ -136,7 +143,6 @@ def _scales(layer: Weighted) -> Layer:
 
 
 def _one_kernel(lower: Lower, key: str, arrange: Arrange) -> Lower:
-
     def quantised_lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         (part,) = lower(native, arriving)
         layer = quantised(native, part.layer, native.weights[0], key, arrange)
@@ -152,13 +158,30 @@ ONE_KERNEL: tuple[tuple[tuple[str, ...], Lower, Fill, str, Arrange], ...] = (
     (("QDepthwiseConv2D",), convolution.depthwise, convolution.fill_depthwise, "depthwise_quantizer", by_channels),
 )
 for _kinds, _lower, _fill, _key, _arrange in ONE_KERNEL:
-    register(*_kinds, fill=filling(_fill, _key))(_one_kernel(_lower, _key, _arrange))
+    _entered = register(*_kinds, fill=filling(_fill, _key), quantisers=(_key, "bias_quantizer"))
+    _entered(_one_kernel(_lower, _key, _arrange))
+
+
+@register(
+    "QEinsumDense",
+    fill=filling(einsum.fill_einsum_dense, "kernel_quantizer"),
+    quantisers=("kernel_quantizer", "bias_quantizer"),
+)
+def _einsum(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    axes = contraction(native)
+    parts = einsum.einsum_dense(native, arriving)
+    at = next(number for number, part in enumerate(parts) if part.layer.name == native.name)
+    layer = quantised(native, parts[at].layer, native.weights[0], "kernel_quantizer", axes.rows)
+    layer = with_bias(native, layer, native.weights[1].astype(np.float32), axes.bias_rows) if axes.biased else layer
+    parts[at] = replace(parts[at], layer=layer)
+    return with_activation(native, parts)
 
 
 @register(
     "QSeparableConv1D",
     "QSeparableConv2D",
     fill=filling(convolution.fill_separable, "depthwise_quantizer", "pointwise_quantizer"),
+    quantisers=("depthwise_quantizer", "pointwise_quantizer", "bias_quantizer"),
 )
 def _separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     deep, point = convolution.separable(native, arriving)
@@ -176,11 +199,11 @@ def _activation(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return after([], activations.activation(native, native.name))
 
 
-@register("QAveragePooling2D", "QGlobalAveragePooling2D")
+@register("QAveragePooling2D", "QGlobalAveragePooling2D", quantisers=("average_quantizer",))
 def _average(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return the mean, times what quantising one over the number of values did to it."""
     plain = native.kind.removeprefix("Q")
-    parts = LAYERS[plain].lower(replace(native, kind=plain), arriving)
+    parts = LAYERS[plain].lower(replace(native.filled(average_quantizer=None), kind=plain), arriving)
     described = quantiser(native, "average_quantizer")
     if described is not None:
         shape = only(native, arriving)

@@ -74,4 +74,5 @@ def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
     return filled.filled(arrays, **changes)
 
 
-register("QSimpleRNN", "QLSTM", "QGRU", fill=_fill, groups=("cell",))(_lower)
+_QUANTISERS = (*_KERNELS.values(), "bias_quantizer", "state_quantizer")
+register("QSimpleRNN", "QLSTM", "QGRU", fill=_fill, groups=("cell",), quantisers=_QUANTISERS)(_lower)
