@@ -16,7 +16,7 @@ from hepprune.frontends.names import identifiers
 from hepprune.network import Input, Layer, Network, Shape, Shared
 from hepprune.quantisers import check_shape
 
-_PACKAGE = re.compile(r"^(hgq|HGQ|PQuant|PQuantML)>")  # before the classes of other packages in a `.h5`
+_PACKAGE = re.compile(r"^(hgq|HGQ|PQuant|PQuantML|qkeras)>")  # before the classes of other packages in a `.h5`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,10 +145,26 @@ def _scales(layer: Weighted) -> Layer:
 def _one_kernel(lower: Lower, key: str, arrange: Arrange) -> Lower:
     def quantised_lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         (part,) = lower(native, arriving)
-        layer = quantised(native, part.layer, native.weights[0], key, arrange)
+        layer = under_mask(native, quantised(native, part.layer, native.weights[0], key, arrange))
         return with_activation(native, [replace(part, layer=with_bias(native, layer))])
 
     return quantised_lower
+
+
+def under_mask(native: Native, layer: Weighted) -> Weighted:
+    """Return the layer without the places of its window that a mask, which later QKeras has, multiplies by zero."""
+    given = native.config.get("mask")
+    if given is None:
+        return layer
+    window = layer.weight.shape[1:-1]
+    mask = np.asarray(given, dtype=np.float64)
+    if mask.size != np.prod(window) or not np.isin(mask, (0, 1)).all():
+        raise native.refuse(
+            f"has a mask of shape {mask.shape} that is not one of 0 and 1 for its window {tuple(window)}"
+        )
+    allowed = torch.as_tensor(mask.reshape(1, *window, 1) != 0)
+    limit = torch.where(allowed, layer.digit_limit, torch.zeros_like(layer.digit_limit))
+    return layer.rebuilt(weight=torch.where(allowed, layer.weight, 0.0), digit_limit=limit)
 
 
 # Classes of layers with one kernel, how Keras' own are lowered and filled, the quantiser's key, the kernel's layout.

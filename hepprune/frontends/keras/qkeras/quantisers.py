@@ -24,7 +24,8 @@ _ARGUMENTS: dict[str, QuantiserSettings] = {
     "quantized_bits": {"bits": 8, "integer": 0, "symmetric": 0, "keep_negative": True, "alpha": None}
     | _ROUNDING
     | {"scale_axis": None}
-    | _NOISE,
+    | _NOISE
+    | {"post_training_scale": None},
     "quantized_relu": {"bits": 8, "integer": 0, "use_sigmoid": 0, "negative_slope": 0.0}
     | _ROUNDING
     | {"relu_upper_bound": None, "is_quantized_clip": True}
@@ -58,6 +59,7 @@ class Described:
     def config(self) -> dict[str, Any]:
         """The quantiser as Keras' JSON, without what is only known to Python."""
         left_out = {"scale_axis", "var_name", "use_ste", "use_variables", "is_quantized_clip"}
+        left_out |= {"post_training_scale"} if self.settings.get("post_training_scale") is None else set()
         return {
             "class_name": self.kind,
             "config": {key: value for key, value in self.settings.items() if key not in left_out},
@@ -102,7 +104,8 @@ def name_of(described: Any) -> Any:
         return described.split("(", maxsplit=1)[0].strip()
     if not isinstance(described, dict):
         return None
-    return described.get("config" if described.get("class_name") == "function" else "class_name")
+    name = described.get("config" if described.get("class_name") == "function" else "class_name")
+    return name.removeprefix("qkeras>") if isinstance(name, str) else name  # as qkeras-v3 registers them
 
 
 def _called(text: str) -> tuple[str, list[Any], QuantiserSettings]:
@@ -155,6 +158,8 @@ def _check_values(kind: str, settings: QuantiserSettings) -> None:
     alpha = settings.get("alpha")
     if isinstance(alpha, str) and alpha not in {"auto", "auto_po2"}:
         raise NetworkError(f"{kind} has " + unknown("alpha", alpha[:40], ("auto", "auto_po2")))
+    if settings.get("post_training_scale") is not None and not isinstance(alpha, str):
+        raise NetworkError(f"{kind} has a post_training_scale beside a scale that is none of its own")
 
 
 def used(described: Described | None, array: NDArray[Any]) -> Float32s:
@@ -239,13 +244,25 @@ def held(
     fixed = Described("quantized_bits", _ARGUMENTS["quantized_bits"] | _as_bits(quantiser, _compact(scale)))
     for values in (latent, acting):
         for choice in (described, fixed):
-            alpha = None if choice is None else choice.settings.get("alpha")
-            array = values
-            if alpha is not None and not isinstance(alpha, str):
-                array = np.asarray(values / np.asarray(alpha, np.float32), np.float32)
-            if np.array_equal(used(choice, array), acting):
+            array = _unscaled(choice, values)
+            if array is not None and np.array_equal(used(choice, array), acting):
                 return (fixed.config if choice is fixed else None), array
     raise NetworkError(f"weights of type {type(quantiser).__name__} have values that no quantised layer holds")
+
+
+def _unscaled(described: Described | None, values: Float32s) -> Float32s | None:
+    """Return values without the scale that a quantiser gives them, None where it has one for other numbers of them."""
+    settings = {} if described is None else described.settings
+    alpha, frozen = settings.get("alpha"), settings.get("post_training_scale")
+    given = alpha if frozen is None else frozen
+    if given is None or isinstance(given, str):
+        return values
+    scale = np.asarray(given, np.float32)
+    try:
+        np.broadcast_to(scale, values.shape)
+    except ValueError:
+        return None
+    return values if frozen is not None else np.asarray(values / scale, np.float32)
 
 
 def _as_bits(quantiser: Quantiser | None, scale: Float32s) -> QuantiserSettings:

@@ -117,9 +117,13 @@ def _scaled_bits(settings: QuantiserSettings, weights: Float32s) -> Rounded:
         raise NetworkError(f"quantized_bits with {bits} bits has no scale of its own")
     values = weights / np.float32(2.0**integer)
     half = np.float32(2 ** (bits - 1) - 1)
-    scale = (_largest(values, axis) * np.float32(2)) / (half * np.float32(2))
+    frozen = settings["post_training_scale"]
+    if frozen is not None:
+        scale = constant(frozen, weights) / np.float32(2.0**unsigned)
+    else:
+        scale = (_largest(values, axis) * np.float32(2)) / (half * np.float32(2))
     whole = _whole(values, scale, half)
-    if settings["alpha"] == "auto_po2":
+    if settings["alpha"] == "auto_po2" and frozen is None:
         scale = _po2(scale)
         for _ in range(_UNROLLS):
             whole = _whole(values, scale, half)
