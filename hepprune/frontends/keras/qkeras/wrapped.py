@@ -1,7 +1,9 @@
-"""Layers around QKeras' that other packages add: pruning wrappers, and the projections of interaction networks."""
+"""Layers that other packages add to QKeras': wrappers that prune or cluster, projections of interaction networks."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,55 +11,107 @@ import torch
 from hepprune.fixed import FixedPoint
 from hepprune.frontends.keras.qkeras.layers import by_channels, by_rows
 from hepprune.frontends.keras.registry import LAYERS, Floats, Native, Part, Parts, keep, only, register, single, wrapped
-from hepprune.network import Dense, Layer, Permute, Shape, Weighted
+from hepprune.network import Dense, Kernel, Layer, Permute, Shape
 
 _BIT = FixedPoint(1, 1, False, "RND_CONV", "SAT")
 # What tensorflow_model_optimization keeps for every kernel, after the arrays of the layer: mask, threshold, step.
 _PER_KERNEL = 2
+_CLUSTERED = ("Dense", "Conv1D", "Conv2D")  # of the layers that are known here, those of one kernel that it changes
+_OF_LAYER = re.compile(r"_?layer/(\w+/)?vars/")
 
 
 def _pruned(native: Native) -> tuple[Native, int, tuple[Floats, ...]]:
     """Return the wrapped layer, and of the wrapper's arrays how many are its kernels once more, and the rest."""
     kind, entry = wrapped(native, LAYERS.keys() - {native.kind}, ", which is not known here")
-    scalars = sum(not array.ndim for array in native.weights)
+    config = entry.get("config", {})
+    scalars = sum(not array.ndim for array in native.weights) - ("Batchnorm" in kind)  # which counts its steps
     n_kernels = max(scalars - 1, 0)
     before = len(native.weights) - n_kernels * _PER_KERNEL - bool(scalars)
-    in_layer = sum(place.lstrip("_").startswith("layer/vars/") for place in native.stored)
+    in_layer = sum(bool(_OF_LAYER.match(place)) for place in native.stored)
     repeated = before - in_layer if in_layer else 0
     if before < 0 or repeated not in {0, n_kernels}:
         raise native.refuse("has other masks than arrays")
-    inner = replace(native, kind=kind, config=entry.get("config", {}), weights=native.weights[: before - repeated])
+    inner = replace(native, kind=kind, config=config, weights=native.weights[: before - repeated])
     return inner, repeated, native.weights[before:]
 
 
 def _fill_pruned(native: Native, layers: Mapping[str, Layer]) -> Native:
     inner, repeated, rest = _pruned(native)
     filled, more = LAYERS[inner.kind].fill(inner, layers), list(rest)
-    for place, kernel in zip(range(0, len(more) - 1, _PER_KERNEL), filled.weights, strict=False):
+    n_masks = len(more) // _PER_KERNEL
+    # Of a separable layer of Keras only the second kernel is pruned, of one of QKeras both.
+    kernels = filled.weights[2 - n_masks if "Separable" in inner.kind else 0 :][:n_masks]
+    for place, kernel in zip(range(0, len(more) - 1, _PER_KERNEL), kernels, strict=True):
         more[place] = (kernel != 0).astype(np.float64)
-    arrays = [*filled.weights, *filled.weights[:repeated], *more]
+    arrays = [*filled.weights, *kernels[:repeated], *more]
     return native.filled(arrays, layer={**native.config["layer"], "config": dict(filled.config)})
 
 
-@register("PruneLowMagnitude", fill=_fill_pruned, groups=("layer", ""))
+@register("PruneLowMagnitude", fill=_fill_pruned, groups=("layer", "layer/cell", "layer/batchnorm", ""))
 def _prune_low_magnitude(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     inner, _, rest = _pruned(native)
-    masks = list(rest[:-1:_PER_KERNEL])
-    return [_masked(native, part, masks) for part in LAYERS[inner.kind].lower(inner, arriving)]
+    parts, masks = LAYERS[inner.kind].lower(inner, arriving), rest[:-1:_PER_KERNEL]
+    kernels = [kernel for part in parts for kernel in part.layer.kernels]
+    for kernel, mask in zip(kernels[len(kernels) - len(masks) :], masks, strict=True):
+        _cut(native, kernel, mask)
+    return parts
 
 
-def _masked(native: Native, part: Part, masks: list[np.ndarray]) -> Part:
-    """Return a part whose weights that are zero under a mask count as pruned."""
-    layer = part.layer
-    if not isinstance(layer, Weighted) or not masks:
-        return part
-    mask = masks.pop(0)
-    arrange = by_channels if "Depthwise" in str(native.config["layer"]["class_name"]) else by_rows
-    allowed = torch.as_tensor(arrange(mask.astype(np.float32)).copy())
-    if allowed.shape != layer.weight.shape:
-        raise native.refuse(f"has a mask of shape {mask.shape} for weights of shape {tuple(layer.weight.shape)}")
-    limit = torch.where((allowed == 0) & (layer.weight == 0), torch.zeros_like(layer.digit_limit), layer.digit_limit)
-    return replace(part, layer=layer.rebuilt(digit_limit=limit))
+def _cut(native: Native, kernel: Kernel, mask: Floats) -> None:
+    """Let weights that are zero under a mask count as pruned."""
+    laid = [torch.as_tensor(arrange(mask.astype(np.float32)).copy()) for arrange in (by_rows, by_channels)[: mask.ndim]]
+    allowed = next((each for each in laid if each.shape == kernel.weight.shape), None)
+    if allowed is None:
+        raise native.refuse(f"has a mask of shape {mask.shape} for weights of shape {tuple(kernel.weight.shape)}")
+    kernel.digit_limit[(allowed == 0) & (kernel.weight == 0)] = 0
+
+
+def _clustered(native: Native) -> Native:
+    """Return the wrapped layer with the weights that act: each the centroid that is nearest to it in float32."""
+    kind, entry = wrapped(native, LAYERS.keys() - {native.kind}, ", which is not known here")
+    inner = replace(native, kind=kind, config=entry.get("config", {}))
+    if kind not in _CLUSTERED:
+        return inner
+    if native.config.get("preserve_sparsity") or len(native.weights) not in {3, 4}:
+        raise native.refuse("keeps clusters that no file holds; save the model that strip_clustering returns")
+    *biases, kernel, centroids, _ = native.weights
+    lists = np.atleast_2d(centroids.astype(np.float32))  # one for all, or one a channel, which come last
+    distances = np.abs(kernel.astype(np.float32)[..., None] - lists)
+    nearest = np.take_along_axis(np.broadcast_to(lists, distances.shape), distances.argmin(-1)[..., None], -1)
+    return replace(inner, weights=(nearest[..., 0].astype(np.float64), *biases))
+
+
+def _fill_clustered(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the wrapper with as many centroids as its weights have values now."""
+    inner = _clustered(native)
+    filled = LAYERS[inner.kind].fill(inner, layers)
+    settings: dict[str, Any] = {"layer": {**native.config["layer"], "config": dict(filled.config)}}
+    if inner.kind not in _CLUSTERED:
+        return native.filled(filled.weights, **settings)
+    kernel, *biases = filled.weights
+    centroids, places = np.unique(kernel, return_inverse=True)
+    centroids = np.pad(centroids, (0, max(2 - len(centroids), 0)), mode="edge")  # two are the fewest there may be
+    settings |= {"number_of_clusters": len(centroids), "cluster_per_channel": False}
+    return native.filled([*biases, kernel, centroids, places.reshape(kernel.shape).astype(np.float64)], **settings)
+
+
+@register("ClusterWeights", fill=_fill_clustered, groups=("layer", ""))
+def _cluster_weights(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    inner = _clustered(native)
+    return LAYERS[inner.kind].lower(inner, arriving)
+
+
+@register("ClusterWeightsRNN")
+def _cluster_cell(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
+    raise native.refuse("is one that its own package cannot load; save the model that strip_clustering returns")
+
+
+@register("QuantizeWrapper", "QuantizeWrapperV2", "QuantizeLayer", "QuantizeAnnotate")
+def _affine(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
+    raise native.refuse(
+        "quantises in steps of any size from any zero, which fixed-point types have not; read the model as it was "
+        "before quantize_model, and let a recipe give it types"
+    )
 
 
 @register("NodeEdgeProjection", fill=keep)
