@@ -117,9 +117,9 @@ def test_a_front_is_made_by_an_allocation_with_bits_whatever_the_search_was(tmp_
     assert found.device == "auto"
     assert (found.search.kind, found.search.front) == ("allocation", True)
     assert "bit" in found.granularities
-    own = recipe.load(written(tmp_path, changed("search", {"kind": "allocation", "front": True})))
-    assert own.search.front
-    for other in ({"front": True}, {"kind": "allocation", "front": True, "granularities": ["digit"]}):
+    own = recipe.load(written(tmp_path, changed("search", {"front": True})))
+    assert own == recipe.as_front(recipe.load(written(tmp_path, changed("search", {}))))
+    for other in ({"kind": "stages", "front": True}, {"front": True, "granularities": ["digit"]}):
         with pytest.raises(RecipeError, match="search.front: a front takes the kind 'allocation' with 'bit'"):
             recipe.load(written(tmp_path, changed("search", other)))
 

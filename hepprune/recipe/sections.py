@@ -103,8 +103,8 @@ class Search(Section):
     """How the search goes, see search.stages; `solver`: what `hepprune search` plans with, see search.plans.solvers.
 
     Without `granularities` it chooses among what pays under the recipe's strategy, see search.moves. The kind
-    "allocation" is one training of `epochs` in place of stages, for chains of dense layers; as a `front` it keeps
-    networks of many budgets on its way, in place of one. `batch_size`, jets per step of all its trainings, is the
+    "allocation" is one training of `epochs` in place of stages, for chains of dense layers; as a `front`, which is
+    always one, it keeps networks of many budgets on its way, in place of one. `batch_size`, jets per step of all its trainings, is the
     baseline's without a word.
     """
 
@@ -122,6 +122,12 @@ class Search(Section):
     settle_learning_rate: Annotated[float, Field(gt=0)] = 1.2e-2
     trim_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     solver: Annotated[str, one_of("solver", SOLVERS)] = "greedy"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _makes_a_front_by_an_allocation(cls, given: Any) -> Any:
+        is_front = isinstance(given, dict) and given.get("front") is True
+        return {"kind": "allocation"} | given if is_front else given
 
     def settings(
         self, batch_size: int, *, digits: bool, bits: bool = False, stages: int | None = None, objective: str = "loss"
