@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError, check_known, unknown
+from hepprune.fixed import FixedPoint
 from hepprune.network import Kernel, Layer, Network, Recurrent, Rules, Weighted
 from hepprune.quantisers import FixedPoints
 
@@ -26,7 +27,7 @@ class Cut:
     Weights are removed, or made one signed "digit" shorter; `layer` then names the kernel. A neuron that is cut goes on
     as the constant `constants` gives it (its mean activation), 0 where none is given. A layer whose "input" is cut no
     longer reads it, and its bias takes over what weights of that constant would add. Values of a layer that lose a
-    "bit", by row-major index, lose their last one.
+    "bit", by row-major index, lose their last one; where they have one type in common, each then has its own.
     """
 
     layer: str
@@ -55,6 +56,8 @@ def apply(network: Network, plan: Iterable[Cut]) -> Network:
     """
     masked = network.clone()
     for cut in plan:
+        if cut.granularity == BIT and isinstance(kind := masked[cut.layer].result, FixedPoint):
+            masked[cut.layer].result = FixedPoints.of(kind, masked.shapes[cut.layer])
         of_layer = cut.granularity in _OF_LAYERS or cut.layer in masked.layers
         apply_to(masked[cut.layer] if of_layer else masked.kernel(cut.layer).layer, cut)
     return masked

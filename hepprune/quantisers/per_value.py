@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -87,6 +87,12 @@ class FixedPoints(PerValue):
         check_known("rounding", self.rounding, ROUNDING, NetworkError)
         check_known("overflow", self.overflow, (*OVERFLOW, FOLDED), NetworkError)
         self._keep(width=width, integer=integer, signed=signed)
+
+    @classmethod
+    def of(cls, kind: FixedPoint, shape: tuple[int, ...]) -> Self:
+        """Return the types of values of a shape that have one in common."""
+        own = {"rounding": kind.rounding, "overflow": kind.overflow}
+        return cls(width=np.full(shape, kind.width), integer=kind.integer, signed=kind.signed, **own)  # type: ignore[arg-type]
 
     @property
     def step(self) -> NDArray[np.float64]:

@@ -104,8 +104,8 @@ class Search(Section):
 
     Without `granularities` it chooses among what pays under the recipe's strategy, see search.moves. The kind
     "allocation" is one training of `epochs` in place of stages, for chains of dense layers; as a `front`, which is
-    always one, it keeps networks of many budgets on its way, in place of one. `batch_size`, jets per step of all its trainings, is the
-    baseline's without a word.
+    always one, it keeps networks of many budgets on its way, in place of one. `batch_size`, jets per step of all its
+    trainings, is the baseline's without a word.
     """
 
     stages: Annotated[int, Field(ge=2)] = 12

@@ -100,13 +100,8 @@ def _each(kind: Quantiser, n_values: int) -> FixedPoints:
     if isinstance(kind, FixedPoints):
         return replace(kind, overflow="SAT")
     kind = cast("FixedPoint", kind)
-    return FixedPoints(
-        width=np.full(n_values, kind.width + FINER),
-        integer=np.asarray(kind.integer),
-        signed=np.asarray(kind.signed),
-        rounding="RND" if kind.signed else "TRN",
-        overflow="SAT",
-    )
+    types = FixedPoints.of(kind, (n_values,))
+    return replace(types, width=types.width + FINER, rounding="RND" if kind.signed else "TRN", overflow="SAT")
 
 
 def _holding(kind: FixedPoints, largest: Tensor, *, signed: bool) -> FixedPoints:

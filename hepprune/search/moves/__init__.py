@@ -16,10 +16,10 @@ from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.masks import BIT, Cut
 from hepprune.pruning.statistics import Statistics
-from hepprune.quantisers import FixedPoints
 from hepprune.search.moves import knobs
 from hepprune.search.moves.knobs import Knob
 from hepprune.search.moves.neurons import BLOCK, Branch, Neurons
+from hepprune.search.moves.values import Values
 from hepprune.search.sensitivity import ROW, SensitivityCurve, cuttable
 
 # What the search of a strategy may choose where a recipe says nothing, and what else it may say: what pays there.
@@ -77,8 +77,8 @@ class PerKernel:
     """The proposal of the greedy search: for each kernel and granularity its least important units.
 
     Neurons are those of coupled groups, with all that makes and reads them; a residual branch may go as a whole.
-    `trust` scales the predicted loss of a (kernel, group or branch, granularity) by what the sensitivity analysis
-    measured.
+    `trust` scales the predicted loss of a (kernel, group, branch or layer of values, granularity) by what the
+    sensitivity analysis measured.
     """
 
     trust: Mapping[tuple[str, str], float]
@@ -100,6 +100,9 @@ class PerKernel:
             if isinstance(what, Branch):
                 yield Move(what.cuts, what.score(statistics, importance.fisher) * scale, BLOCK)
                 continue
+            if isinstance(what, Values):
+                yield from _shorter_values(what, what.scores(statistics, importance.fisher) * scale, fraction)
+                continue
             scored = "weight" if granularity == ROW else granularity
             scores = importance.fisher(what, scored, statistics[what.name]) * scale
             yield from _least(what, granularity, scores, fraction)
@@ -109,8 +112,6 @@ class PerKernel:
             yield from _fewer_bits(network, statistics)
         if "reuse_factor" in self.granularities:
             yield from _other_reuse(network)
-        if BIT in self.granularities:
-            yield from _shorter_values(network, statistics, fraction)
 
 
 def _fewer_bits(network: Network, statistics: Statistics) -> Iterator[Move]:
@@ -129,21 +130,11 @@ def _fewer_bits(network: Network, statistics: Statistics) -> Iterator[Move]:
             yield Move((), loss, "bits", (Knob(kernel.name, weight_bits=bits),))
 
 
-def _shorter_values(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
-    """Yield for each layer whose values have types of their own the move that takes the last bit of the least worthy.
-
-    A last place of 2**-f is noise of 4**-f / 12, and the one before of four times that; the loss is that of the rest.
-    """
-    for layer in network:
-        found = [statistics[reader.name].read_fisher for reader in network.readers(layer) if reader.name in statistics]
-        sizes = {len(each) for each in found}
-        if not isinstance(layer.result, FixedPoints) or sizes != {layer.result.width.size}:
-            continue
-        fisher = torch.stack(found).double().sum(dim=0)
-        scores = fisher / 8 * torch.as_tensor(4.0**-layer.result.fractions)
-        units = _lowest(torch.nonzero(torch.as_tensor(layer.result.width > 0)).flatten(), scores, fraction)
-        if len(units):
-            yield Move((Cut(layer.name, BIT, tuple(units.tolist())),), float(scores[units].sum()), BIT)
+def _shorter_values(values: Values, scores: Tensor, fraction: float) -> Iterator[Move]:
+    """Yield the move that takes the last bit of the least worthy of the values."""
+    units = _lowest(torch.nonzero(values.alive()).flatten(), scores, fraction)
+    if len(units):
+        yield Move(values.cuts(units), float(scores[units].sum()), BIT)
 
 
 def _other_reuse(network: Network) -> Iterator[Move]:

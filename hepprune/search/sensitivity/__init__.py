@@ -12,17 +12,19 @@ from hepprune import executors
 from hepprune.network import Kernel, Network
 from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.granularity import members
+from hepprune.pruning.masks import BIT
 from hepprune.pruning.statistics import Statistics
 from hepprune.sample import Sample
-from hepprune.search.moves import neurons
+from hepprune.search.moves import neurons, values
 from hepprune.search.moves.neurons import BLOCK, Branch, Neurons
+from hepprune.search.moves.values import Values
 from hepprune.search.sensitivity.effects import Effect, measure, of_networks
 from hepprune.search.sensitivity.replay import LayerVariants
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 _WHOLE = (1.0,)
 ROW = "dsp_row"
-CUTS = ("neuron", "weight", "digit", ROW, BLOCK)  # what a search may choose besides is how layers are built
+CUTS = ("neuron", "weight", "digit", ROW, BLOCK, BIT)  # what a search may choose besides is how layers are built
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class SensitivityPoint:
 
 @dataclass(frozen=True)
 class SensitivityCurve:
-    """The points of one kernel, group of neurons or branch at one granularity, least pruned first."""
+    """The points of one kernel, group of neurons, branch or layer of values at one granularity, least pruned first."""
 
     layer: str
     granularity: str
@@ -70,7 +72,7 @@ def analyse(
     executor: Executor | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[SensitivityCurve, ...]:
-    """Return a curve per kernel and granularity, group of neurons and branch, on jets; the network is left as it was.
+    """Return a curve for all that `cuttable` finds, on jets; the network is left as it was.
 
     All cuts of a kernel are measured together, and what comes before it is computed once
     (`search.sensitivity.replay`). Neurons that several layers make or lose are cut in the whole network, and so are
@@ -97,7 +99,7 @@ def analyse(
     return tuple(curve for name in layers for curve in found[name])
 
 
-Cuttable = tuple[Kernel | Neurons | Branch, str]
+Cuttable = tuple[Kernel | Neurons | Branch | Values, str]
 _Measured = Iterator[tuple[tuple[str, str], SensitivityPoint]]
 
 
@@ -131,7 +133,7 @@ class _Probe:
             layers = []
             for (what, granularity), level in itertools.product(own, self.levels):
                 (cut,), loss = lowest(what, granularity, level, self.statistics, self.criterion)
-                layer = what.layer if isinstance(what, Kernel) else self.network[cut.layer]
+                layer = what.layer if isinstance(what, Kernel | Values) else self.network[cut.layer]
                 layers.append(masks.with_cut(layer, cut))  # a cut may be long and is not kept
                 predicted.append((what.name, granularity, level, loss))
             groups.append(LayerVariants(tuple(layers)))
@@ -165,9 +167,9 @@ def _point(level: float, predicted: float, effect: Effect) -> SensitivityPoint:
 
 
 def cuttable(network: Network, granularities: Iterable[str]) -> list[Cuttable]:
-    """Return the kernels that a search may cut, the neurons and the branches, each with the granularity of its units.
+    """Return what a search may cut, each with the granularity of its units: kernels, neurons, branches and values.
 
-    Neurons stand where the first kernel that makes them does, branches at the end. Classes are none to cut.
+    Neurons stand where the first kernel that makes them does, branches and values at the end. Classes are none to cut.
     """
     used, wanted = network.preceding(network.raw_outputs), [each for each in granularities if each in CUTS]
     made: dict[str, list[Neurons]] = {}
@@ -178,26 +180,29 @@ def cuttable(network: Network, granularities: Iterable[str]) -> list[Cuttable]:
         for kernel in network.kernels
         if kernel.layer.name in used
         for granularity in wanted
-        if granularity != BLOCK
+        if granularity not in {BLOCK, BIT}
         for what in (made.get(kernel.name, ()) if granularity == "neuron" else (kernel,))
     ]
-    return [*found, *((branch, BLOCK) for branch in (neurons.find_branches(network) if BLOCK in wanted else ()))]
+    found += ((branch, BLOCK) for branch in (neurons.find_branches(network) if BLOCK in wanted else ()))
+    return [*found, *((each, BIT) for each in (values.find(network) if BIT in wanted else ()))]
 
 
 def lowest(
-    what: Kernel | Neurons | Branch, granularity: str, level: float, statistics: Statistics, criterion: str
+    what: Kernel | Neurons | Branch | Values, granularity: str, level: float, statistics: Statistics, criterion: str
 ) -> tuple[masks.Cuts, float]:
     """Return the cuts of the least important `level` of the units, and the loss increase they are predicted to cost.
 
-    `digit` cuts, at level s, one digit from each of the least important fraction s of the weights; a branch goes whole.
+    `digit` cuts, at level s, one digit from each of the least important fraction s of the weights, and `bit` the last
+    place of such values; a branch goes whole.
     """
     method = importance.find(criterion)
     if isinstance(what, Branch):
         return what.cuts, what.score(statistics, method)
-    if isinstance(what, Neurons):
+    if isinstance(what, Neurons | Values):
         scores = what.scores(statistics, method)
         units = _least(scores, level)
-        return what.cuts(units, statistics), float(scores[units].sum())
+        cuts = what.cuts(units, statistics) if isinstance(what, Neurons) else what.cuts(units)
+        return cuts, float(scores[units].sum())
     by = "weight" if granularity == ROW else granularity
     scores = method(what, by, statistics.get(what.name))
     scores = selection.combined(what, scores, ROW) if granularity == ROW else scores

@@ -99,7 +99,7 @@ def _relu(kind: Quantiser | None, unit: float, *, in_place: bool) -> Compute:
 def stacked(network: Network, layers: Sequence[Layer], units: Mapping[str, float]) -> Compute:
     """Return what computes the values of all variants of a layer, of its name, (n_jets x n, *shape)."""
     unit = units[layers[0].name]
-    before = [units[source] for source in network.sources[layers[0].name]]
+    before = [units[source] for source in network.sources.get(layers[0].name, ())] or [1.0]
     dense = [layer for layer in layers if isinstance(layer, Dense) and layer.result is None]
     if len(dense) == len(layers):
         weight = torch.cat([layer.used_weight() for layer in dense]) * (before[0] / unit)

@@ -182,7 +182,8 @@ class _Plan:
         group = self.groups[index]
         if index in self.whole:
             return torch.stack([network.logits(x) for network in self.whole[index]], dim=1).flatten(0, 1)
-        values = {group.name: self.stacked[index](*(base[source] for source in self.sources[group.name]))}
+        arriving = [base[source] for source in self.sources[group.name]] or [x]
+        values = {group.name: self.stacked[index](*arriving)}
         for name in self.following[index]:
             before = self.sources[name]
             own = [values[s] if s in values else base[s].repeat_interleave(len(group), dim=0) for s in before]

@@ -214,7 +214,7 @@ def test_bits_are_cut_as_masks_and_by_surgery_alike(tagger: Network, jets: Jets)
     assert smaller.kernels[0].n_rows <= network.kernels[0].n_rows - 3
     assert np.array_equal(exact_logits(masked, x), exact_logits(smaller, x))
     with pytest.raises(NetworkError, match="has no types of single values"):
-        masks.apply(tagger, [Cut("relu_1", "bit", (0,))])
+        masks.apply(tagger, [Cut("dense_1", "bit", (0,))])
     with pytest.raises(NetworkError, match="has 16 units, none has index 16"):
         masks.apply(network, [Cut("relu_1", "bit", (16,))])
 

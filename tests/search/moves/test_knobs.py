@@ -192,7 +192,7 @@ def test_bits_cross_widths_at_which_nothing_is_freed(tagger: Network, jets: tupl
 @pytest.mark.parametrize("choose", [moves.CHOICES, moves.ALLOWED])
 def test_every_choice_is_a_cut_or_a_knob(choose: dict[str, tuple[str, ...]]) -> None:
     for names in choose.values():
-        assert set(names) <= {*sensitivity.CUTS, "bit", "bits", "reuse_factor"}
+        assert set(names) <= {*sensitivity.CUTS, "bits", "reuse_factor"}
 
 
 @pytest.mark.slow

@@ -94,6 +94,16 @@ def test_trust_scales_predictions(tagger: Network, gathered: Statistics) -> None
         assert after.cuts == before.cuts
 
 
+def test_trust_scales_the_last_places_of_values_too(tagger: Network, gathered: Statistics) -> None:
+    plain, scaled = (
+        [*moves.PerKernel(trust, ("bit",))(tagger, gathered, 0.3)] for trust in ({}, {("relu_1", "bit"): 3.0})
+    )
+    assert [move.cuts[0].layer for move in plain] == ["features", "relu_1", "relu_2"]
+    for before, after, factor in zip(plain, scaled, (1, 3, 1), strict=True):
+        assert after.predicted_loss == pytest.approx(factor * before.predicted_loss)
+        assert after.cuts == before.cuts
+
+
 def test_neurons_that_are_cut_leave_their_mean(tagger: Network, gathered: Statistics) -> None:
     for move in moves.PerKernel({}, ("neuron",))(tagger, gathered, 0.2):
         (cut,) = move.cuts

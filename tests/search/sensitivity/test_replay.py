@@ -43,8 +43,8 @@ def test_it_equals_running_the_whole_network_with_the_stand_in(data: st.DataObje
         half = masks.Cut(layer.name, "weight", tuple(range(layer.weight.numel() // 2)))
         groups.append(LayerVariants((masks.with_cut(layer, half), layer)))
     for layer in network:
-        if isinstance(layer, ReLU):
-            other = layer.rebuilt(result=data.draw(networks.fixed_points(signed=False)))
+        if isinstance(layer, Input | ReLU):
+            other = layer.rebuilt(result=data.draw(networks.fixed_points(signed=isinstance(layer, Input))))
             groups.append(LayerVariants((layer, other)))
     check(network, x, groups)
 
