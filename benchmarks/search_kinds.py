@@ -1,8 +1,8 @@
-"""What the default search, in stages, is worth beside one long allocation of digits and bits, over seeds.
+"""What the default search, in stages, is worth beside one long allocation of digits and bits, or with bits, over seeds.
 
-`python benchmarks/search_kinds.py [--seeds 6] [--first-seed 1] [--epochs 240]` trains the baseline of the default
-recipe, lets both search from it within the same estimated budget, and prints solved LUT, adder levels, scores on the
-same test jets with their paired differences, and seconds of processor time of the search alone.
+`python benchmarks/search_kinds.py [--seeds 6] [--first-seed 1] [--epochs 240] [--against KIND ...]` trains the baseline
+of the default recipe, lets each search from it within the same estimated budget, and prints solved LUT, adder levels,
+scores on the same test jets with their paired differences, and seconds of processor time of the search alone.
 """
 
 import argparse
@@ -35,10 +35,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=240)
+    parser.add_argument("--against", nargs="+", default=["allocation"], choices=["allocation", "stages with bits"])
     given = parser.parse_args()
     default = recipe.load(ROOT / "hls_projects/jet_tagger/recipe.yaml")
     allocation = Search(kind="allocation", epochs=given.epochs, batch_size=512, learning_rate=6e-3, trim_epochs=20)
-    searches = {"stages": default.search, "allocation": allocation}
+    with_bits = default.search.model_copy(update={"granularities": moves.ALLOCATED})
+    searches = {"stages": default.search, "allocation": allocation, "stages with bits": with_bits}
+    searches = {name: search for name, search in searches.items() if name in {"stages", *given.against}}
     rows = []
     for seed in range(given.first_seed, given.first_seed + given.seeds):
         with tempfile.TemporaryDirectory() as build:
@@ -51,7 +54,8 @@ def of_seed(wanted: Recipe, searches: dict[str, Search], build: Path) -> dict[st
     context = Context(recipe=wanted, target=targets.load(wanted.target), build=build)
     jets = taggers.read_jets(context)
     baseline = taggers.baseline(context, jets, None)
-    curves = taggers.sensitivities(context, baseline, jets)
+    every = replace(context, recipe=wanted.model_copy(update={"search": Search(granularities=moves.ALLOCATED)}))
+    curves = taggers.sensitivities(every, baseline, jets)
     whole = feedback.resolve(context, pricing.lut(context, pricing.whole(context, baseline)))
     problem = Problem(
         train=jets.train,
@@ -76,9 +80,11 @@ def of_seed(wanted: Recipe, searches: dict[str, Search], build: Path) -> dict[st
             metrics.stated(scores[kind])
         )
         print(f"seed {wanted.seed}, {kind}: {found[kind]}", flush=True)
-    found["difference"] = _plain(metrics.differences(scores["allocation"], scores["stages"]))
-    gaps = (f"{name} {scale * found['difference'][name][0]:+.2f}" for name, scale in NAMES.items())
-    print(f"seed {wanted.seed}, allocation - stages: {', '.join(gaps)}", flush=True)
+    for kind in searches.keys() - {"stages"}:
+        difference = _plain(metrics.differences(scores[kind], scores["stages"]))
+        found[f"{kind} - stages"] = difference
+        gaps = (f"{name} {scale * difference[name][0]:+.2f}" for name, scale in NAMES.items())
+        print(f"seed {wanted.seed}, {kind} - stages: {', '.join(gaps)}", flush=True)
     return found
 
 

@@ -15,7 +15,7 @@ from hepprune import frontends, metrics
 from hepprune.firmware.routes import Built
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Budget
-from hepprune.network import Network, exact_raw, identity, save
+from hepprune.network import Network, bits, exact_raw, identity, save
 from hepprune.network.folding import unfold_batch_norm
 from hepprune.pipeline import delivery, feedback, pricing, tools
 from hepprune.pipeline.context import Context
@@ -128,6 +128,9 @@ def describe(context: Context, built: Built, jets: Samples, known: Calibration |
         scores=metrics.stated(led(scores, context.recipe.objective)),
         nonzero_weights=masks.nonzero_weights(network),
         layer_sizes=tuple(network.sizes.values()),
+        input_bits=bits.of_inputs(network),
+        activation_bits=bits.of_activations(network),
+        weight_bits=bits.per_weight(network),
         estimate=Cost.of(pricing.own(context, known)(network)),
         solved_lut=solved.lut if solved else None,
         solved_depth=solved.depth if solved else None,

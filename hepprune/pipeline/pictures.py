@@ -9,7 +9,7 @@ from hepprune import stored
 from hepprune.errors import ReportError
 from hepprune.firmware import hls
 from hepprune.metrics import Floats
-from hepprune.network import Argmax, Network, exact_raw
+from hepprune.network import Argmax, Network, bits, exact_raw
 from hepprune.pipeline import feedback, pricing
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.outcome import Compared
@@ -40,6 +40,8 @@ def keep(context: Context, start: feedback.Start, last: feedback.Turn, of: Compa
         levels=tuple(LEVELS),
         changes=tuple(map(tuple, changes.tolist())),
         unit=context.recipe.meaning.unit,
+        bits_before=_bits(start.tagger),
+        bits_after=_bits(last.network),
     )
     outputs = _judged(context, start, of)
     stored.write(Designs, context.build / designs.FILE, built)
@@ -117,6 +119,10 @@ def _forms(start: feedback.Start, of: Compared) -> dict[str, dict[int, Floats]]:
             if not isinstance(network[name], Argmax)
         }
     return forms
+
+
+def _bits(network: Network) -> dict[str, Counted]:
+    return {name: Counted.of(widths.astype(np.float64)) for name, widths in bits.of_values(network).items()}
 
 
 def _weights(network: Network) -> Floats:

@@ -67,7 +67,8 @@ class Recipe(Section):
 
     def settings(self, *, stages: int | None = None) -> Settings:
         """Return the settings of the search."""
-        chosen = {"digits": "digit" in self.granularities, "bits": "bit" in self.granularities}
+        bits = "bit" in self.granularities and self.search.kind == "allocation"  # stages take them move by move
+        chosen = {"digits": "digit" in self.granularities, "bits": bits}
         batch_size = self.model.training.batch_size
         return self.search.settings(batch_size, **chosen, stages=stages, objective=self.objective)
 
@@ -85,8 +86,6 @@ class Recipe(Section):
             raise ValueError("search.granularities: an allocation chooses digits, and 'digit' is not among them")
         if self.search.front and (self.search.kind != "allocation" or "bit" not in self.granularities):
             raise ValueError("search.front: a front takes the kind 'allocation' with 'bit' among its granularities")
-        if self.search.kind == "stages" and "bit" in self.granularities:
-            raise ValueError("search.granularities: bits of values are chosen by the search kind 'allocation'")
         if self.search.granularities == ():
             raise ValueError("search.granularities: at least one is needed")
         if self.strategy == "distributed_arithmetic" and self.reuse_factor not in (None, 1):

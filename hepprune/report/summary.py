@@ -54,11 +54,18 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Tagger:
-    """One network: physics on the test jets with statistical errors, size, predicted and measured cost."""
+    """One network: physics on the test jets with statistical errors, size, predicted and measured cost.
+
+    `input_bits` and `activation_bits` are of all values of a jet, `weight_bits` what a weight that acts needs in the
+    mean; absent where they are unknown, or of an older version.
+    """
 
     scores: dict[str, Stated]
     nonzero_weights: int
     layer_sizes: tuple[int, ...]
+    input_bits: int | None = None
+    activation_bits: int | None = None
+    weight_bits: float | None = None
     estimate: Cost
     solved_lut: float | None = None
     solved_depth: float | None = None

@@ -98,6 +98,26 @@ def test_a_damaged_summary_is_refused_in_one_sentence(found: Summary, tmp_path: 
         summary.read(tmp_path / "none.json")
 
 
+def test_older_summaries_are_read_and_newer_ones_by_older_readers(found: Summary, tmp_path: Path) -> None:
+    path = summary.write(
+        replace(found, compressed=replace(TAGGER, input_bits=96, weight_bits=3.2)), tmp_path / "s.json"
+    )
+    content = json.loads(path.read_text())
+    assert content["compressed"]["input_bits"] == 96
+    for name in ("input_bits", "weight_bits"):
+        del content["compressed"][name]
+    path.write_text(json.dumps(content | {"of_a_later_version": 1}))
+    assert summary.read(path) == found
+
+
+def test_the_table_has_bits_where_they_are_known(found: Summary) -> None:
+    of = "bits of all inputs", "bits of all activations", "bits of a weight (mean)"
+    known = replace(found, baseline=replace(found.baseline, input_bits=128, activation_bits=1768, weight_bits=4.251))
+    assert not set(of) & {row[0] for row in table.networks(found)}
+    rows = {label: cells for label, *cells in table.networks(known)}
+    assert [rows[name] for name in of] == [["128", "", ""], ["1,768", "", ""], ["4.3", "", ""]]
+
+
 def test_what_is_unknown_is_absent_and_never_a_number(found: Summary) -> None:
     measured = json.loads(summary.to_json(found))["compressed"]["measured"]
     assert "dsp" not in measured

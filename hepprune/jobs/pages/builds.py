@@ -23,6 +23,7 @@ _PICTURES = (
     ("latency", "Latency by layer against the budget"),
     ("predictions", "What was predicted against what was measured, turn by turn"),
     ("weights", "The weights before and after"),
+    ("bits", "How many values of each layer have how many bits"),
 )
 _VERDICTS = {
     None: "The design waits to be measured on another machine",
