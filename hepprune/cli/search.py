@@ -39,6 +39,7 @@ def search(
     reuse_factors: Annotated[str, typer.Option(help="Choose among these, as in 1,2,4; else each layer's own.")] = "",
     weight_bits: Annotated[str, typer.Option(help="Choose among these too, as in 4,5.")] = "",
     activation_bits: Annotated[str, typer.Option(help="Choose among these too.")] = "",
+    input_bits: Annotated[str, typer.Option(help="Choose among these too, for each input.")] = "",
     jets: Annotated[int, typer.Option(min=1, help="Jets that measure the effect of an option.")] = 20_000,
     trials: Annotated[int, typer.Option(min=1, help="Plans that `evolve` tries.")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="Of `evolve`.")] = 0,
@@ -55,6 +56,7 @@ def search(
         reuse_factors=numbers("reuse-factors", reuse_factors, int),
         weight_bits=numbers("weight-bits", weight_bits, int),
         activation_bits=numbers("activation-bits", activation_bits, int),
+        input_bits=numbers("input-bits", input_bits, int),
     )
     recipes = [path for path in data if path.suffix in {".yaml", ".yml"}]
     recipe = planning.asked(recipes[0]) if recipes else planning.Asked("generic_vu13p", "greedy", "latency", ())

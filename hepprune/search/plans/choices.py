@@ -25,6 +25,7 @@ class Option:
     reuse_factor: int | None = None
     weight_bits: int | None = None
     activation_bits: int | None = None
+    input_bits: int | None = None
     loss: float = 0.0
     error: float = 0.0
     resources: Resources = field(default_factory=Resources)
@@ -42,9 +43,10 @@ class Option:
         return 1 - self.sparsity if self.granularity == "neuron" else 1.0
 
     @property
-    def key(self) -> tuple[str, float, int | None, int | None, int | None]:
+    def key(self) -> tuple[object, ...]:
         """What is done, without what it does and costs."""
-        return self.granularity, self.sparsity, self.reuse_factor, self.weight_bits, self.activation_bits
+        bits = self.weight_bits, self.activation_bits, self.input_bits
+        return self.granularity, self.sparsity, self.reuse_factor, *bits
 
     def __str__(self) -> str:
         """Say what is done, in a few words."""
@@ -52,6 +54,7 @@ class Option:
         parts += [f"reuse factor {self.reuse_factor}"] if self.reuse_factor is not None else []
         parts += [f"{self.weight_bits}-bit weights"] if self.weight_bits is not None else []
         parts += [f"{self.activation_bits}-bit activations"] if self.activation_bits is not None else []
+        parts += [f"{self.input_bits}-bit inputs"] if self.input_bits is not None else []
         return ", ".join(parts) or "left as it is"
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from hepprune.errors import RecipeError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost import reuse
-from hepprune.network import Conv, Kernel, Layer, Network, ReLU, Weighted, identity
+from hepprune.network import Conv, Input, Kernel, Layer, Network, ReLU, Weighted, identity
 from hepprune.network.precision import weight_type
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, selection, statistics
@@ -26,9 +26,9 @@ ROWS = ("dsp_row", "bram_row")  # what depends on the reuse factor
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceGrid:
-    """What a search may choose: fractions to cut at each granularity, reuse factors, bits of weights and activations.
+    """What a search may choose: fractions to cut at each granularity, reuse factors, bits of weights and of values.
 
-    Without reuse factors or bits every layer keeps its own.
+    Without reuse factors or bits every layer keeps its own. Values of a layer have one type.
     """
 
     sparsities: tuple[float, ...] = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.95)
@@ -36,6 +36,7 @@ class ChoiceGrid:
     reuse_factors: tuple[int, ...] = ()
     weight_bits: tuple[int, ...] = ()
     activation_bits: tuple[int, ...] = ()
+    input_bits: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no option can be."""
@@ -46,6 +47,7 @@ class ChoiceGrid:
             ("a reuse factor", self.reuse_factors, 1, 2**31),
             ("weight bits", self.weight_bits, 2, 16),
             ("activation bits", self.activation_bits, 1, 16),
+            ("input bits", self.input_bits, 1, 16),
         ):
             if wrong := [value for value in values if not low <= value <= high]:
                 raise RecipeError(f"{name} of {wrong[0]:g} is not between {low} and {high}")
@@ -92,10 +94,12 @@ class Variants:
         for layer in self.network:
             if isinstance(layer, Weighted) and layer.name in scored:
                 yield layer.name, tuple(self._of_weights(layer, grid))
-            elif isinstance(layer, ReLU) and isinstance(layer.result, FixedPoint) and grid.activation_bits:
-                width = layer.result.width
-                fewer = [bits for bits in grid.activation_bits if bits < width]
+            elif isinstance(kind := layer.result, FixedPoint) and isinstance(layer, ReLU) and grid.activation_bits:
+                fewer = [bits for bits in grid.activation_bits if bits < kind.width]
                 yield layer.name, (Option(), *(Option(activation_bits=bits) for bits in fewer))
+            elif isinstance(kind, FixedPoint) and isinstance(layer, Input) and grid.input_bits:
+                fewer = [bits for bits in grid.input_bits if bits < kind.width]
+                yield layer.name, (Option(), *(Option(input_bits=bits) for bits in fewer))
         for name, structure in self.structures.items():
             if structure.granularity in grid.granularities:
                 yield name, structure.options
@@ -139,9 +143,10 @@ class Variants:
     @torch.no_grad()
     def _layer(self, name: str, option: Option) -> Layer:
         layer = self.network[name]
-        if option.activation_bits is not None:
+        bits = option.activation_bits if option.input_bits is None else option.input_bits
+        if bits is not None:
             kind = layer.fixed_result
-            return layer.rebuilt(result=None if kind is None else replace(kind, width=option.activation_bits))
+            return layer.rebuilt(result=None if kind is None else replace(kind, width=bits))
         if not isinstance(layer, Weighted):
             return layer
         changes: dict[str, Any] = {} if option.reuse_factor is None else {"reuse_factor": option.reuse_factor}

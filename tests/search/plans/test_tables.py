@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -23,6 +24,7 @@ GRID = ChoiceGrid(
     reuse_factors=(1, 4),
     weight_bits=(4,),
     activation_bits=(4,),
+    input_bits=(6,),
 )
 Jets = tuple[Sample, Sample]
 
@@ -39,9 +41,7 @@ def table(variants: Variants, sample: Sample, strategy: str, grid: ChoiceGrid = 
 
 @pytest.mark.parametrize("strategy", ["latency", "resource", "resource_unrolled", "distributed_arithmetic"])
 def test_shares_of_the_network_as_it_is_add_up_to_its_price(variants: Variants, jets: Jets, strategy: str) -> None:
-    grid = ChoiceGrid(
-        sparsities=(0.5,), granularities=("weight",), reuse_factors=(), weight_bits=(), activation_bits=(4,)
-    )
+    grid = ChoiceGrid(sparsities=(0.5,), granularities=("weight",), activation_bits=(4,), input_bits=(6,))
     found = table(variants, jets[1].first(200), strategy, grid)
     whole = cost.estimate(variants.network, TARGET, strategy=strategy)
     total = found.fixed
@@ -117,10 +117,13 @@ def test_the_options_are_those_of_the_grid(variants: Variants) -> None:
     assert "neuron" not in {option.granularity for option in options["dense_3"]}  # those are the classes
     assert {option.weight_bits for option in first} == {None, 4}
     assert options["relu_1"] == (Option(), Option(activation_bits=4))
+    assert options["features"] == (Option(), Option(input_bits=6))
+    assert "features" not in dict(variants.options(replace(GRID, input_bits=())))
     assert (
         str(Option(granularity="dsp_row", sparsity=0.5, reuse_factor=4, weight_bits=4))
         == "50 % of its dsp_rows cut, reuse factor 4, 4-bit weights"
     )
+    assert str(Option(input_bits=6)) == "6-bit inputs"
     assert str(Option()) == "left as it is"
 
 
@@ -129,6 +132,7 @@ def test_a_network_is_built_as_chosen(variants: Variants) -> None:
         "dense_1": Option(granularity="neuron", sparsity=0.25, reuse_factor=4),
         "dense_2": Option(granularity="weight", sparsity=0.75, reuse_factor=1, weight_bits=4),
         "relu_2": Option(activation_bits=4),
+        "features": Option(input_bits=6),
     }
     built = variants.build(chosen)
     first, second, _ = weighted(built)
@@ -136,6 +140,8 @@ def test_a_network_is_built_as_chosen(variants: Variants) -> None:
     assert (first.reuse_factor, second.reuse_factor) == (4, 1)
     assert second.fixed_types[0].width == 4
     assert built["relu_2"].fixed_result.width == 4  # type: ignore[union-attr]
+    before = variants.network.input.fixed_result
+    assert built.input.result == replace(before, width=6)  # type: ignore[type-var]
     assert plan.sparsity(built) > plan.sparsity(variants.network)
     assert statistics.scored(variants.network)[0].reuse_factor == 1  # the given network stays as it was
 
