@@ -95,6 +95,16 @@ def test_digits_are_trimmed_only_where_the_search_cuts_them(tmp_path: Path) -> N
         assert found.settings().digits is held
 
 
+def test_stages_take_bits_of_values_as_any_other_move(tmp_path: Path) -> None:
+    found = recipe.load(written(tmp_path, changed("search.granularities", ["digit", "bit"])))
+    assert found.granularities == ("digit", "bit")
+    kinds = [each.kind for each in found.settings().phases({"lut": 5.0})]
+    assert kinds == ["cut"] * (len(kinds) - 1) + ["settle"]
+    other = changed("search.granularities", ["weight", "bit"]) | {"strategy": "latency"}
+    with pytest.raises(RecipeError, match="with strategy latency granularities are neuron, weight, digit, bits, block"):
+        recipe.load(written(tmp_path, other))
+
+
 def test_an_allocation_is_one_training_that_chooses_bits_of_values_too(tmp_path: Path) -> None:
     wanted = {"kind": "allocation", "epochs": 30, "learning_rate": 0.004, "batch_size": 64}
     found = recipe.load(written(tmp_path, changed("search", wanted)))
@@ -241,7 +251,6 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
             "search.granularities: with strategy distributed_arithmetic granularities are neuron, weight, digit, block",
         ),
         ("search.granularities", [], "search.granularities: at least one"),
-        ("search.granularities", ["bit"], "search.granularities: bits of values are chosen by the search kind"),
         (
             "search",
             {"kind": "allocation", "granularities": ["bit"]},

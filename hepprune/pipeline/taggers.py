@@ -252,7 +252,7 @@ def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sen
     total = sum(len(sensitivity.levels_of(kind)) for _, kind in sensitivity.cuttable(tagger, granularities))
 
     def analyse() -> tuple[sensitivity.SensitivityCurve, ...]:
-        gathered = statistics.gather(tagger, jets.train.first(_STATISTICS_JETS))
+        gathered = statistics.gather(*training.placed(tagger, jets.train.first(_STATISTICS_JETS)))
         how: dict[str, Any] = {"granularities": granularities, "executor": context.executor, "advance": advance}
         return sensitivity.analyse(tagger, jets.validation, gathered, **how)
 

@@ -72,4 +72,4 @@ def _best(
 def gather(problem: Problem, network: Network) -> statistics.Statistics:
     """Return what a problem's training jets tell of the weights and values of a network."""
     sample = problem.train.first(problem.settings.statistics_jets)
-    return statistics.gather(network, sample)
+    return statistics.gather(*training.placed(network, sample))

@@ -96,7 +96,7 @@ def within(
         BudgetMissedError: no cut is left that would free a limit still broken.
     """
     settings = settings or Settings()
-    gathered = statistics.gather(network, train.first(settings.statistics_jets))
+    gathered = statistics.gather(*training.placed(network, train.first(settings.statistics_jets)))
     curves = analyse(network, validation, gathered, granularities=granularities)
     problem = Problem(
         train=train,

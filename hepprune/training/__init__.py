@@ -202,8 +202,8 @@ def _validated(network: Network, validation: Sample, settings: Fit, taken: Pass)
 @torch.no_grad()
 def evaluate(network: Network, sample: Sample, *, quantised: bool = True) -> NDArray[np.float64]:
     """Return the only output before its head, (n_jets, n_out): of a classifier the logits."""
-    placed = _placed(network)
-    return placed.logits(sample.on(current()).x, quantised=quantised).double().cpu().numpy()
+    there, jets = placed(network, sample)
+    return there.logits(jets.x, quantised=quantised).double().cpu().numpy()
 
 
 @torch.no_grad()
@@ -211,16 +211,17 @@ def scores(
     network: Network, sample: Sample, *, names: Iterable[str] | None = None, quantised: bool = True
 ) -> dict[str, metrics.Score]:
     """Return metrics of the sample's task, all or those named, the primary one first."""
-    return sample.scores(_placed(network).raw(sample.on(current()).x, quantised=quantised), names)
+    there, jets = placed(network, sample)
+    return sample.scores(there.raw(jets.x, quantised=quantised), names)
 
 
 @torch.no_grad()
 def validated(network: Network, validation: Sample, *, monitor: str) -> Validated:
     """Judge a network on validation jets by what is monitored, "loss" or the name of a metric."""
-    outputs = _placed(network).raw(validation.on(current()).x)
-    return validate([each.cpu() for each in outputs], validation, monitor=monitor)
+    there, jets = placed(network, validation)
+    return validate([each.cpu() for each in there.raw(jets.x)], validation, monitor=monitor)
 
 
-def _placed(network: Network) -> Network:
-    """Return a network on the device: itself on the processor, else a copy."""
-    return network if current() == devices.CPU else network.clone().to(current())
+def placed(network: Network, sample: Sample) -> tuple[Network, Sample]:
+    """Return a network and jets on the device: themselves on the processor, else copies."""
+    return network if current() == devices.CPU else network.clone().to(current()), sample.on(current())

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,9 +10,10 @@ from hepprune import training
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
-from hepprune.network import Dense, GlobalPool, Input, Layer, Network, ReLU, precision
+from hepprune.network import Dense, GlobalPool, Input, Layer, Network, ReLU, exact_logits, precision
 from hepprune.network.precision import Precision
 from hepprune.pruning import masks
+from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.search import greedy, moves, uniform
 from hepprune.search.stages import Problem, Settings
@@ -73,6 +75,30 @@ def test_half_the_lut_is_met_and_the_solved_graph_agrees(name: str) -> None:
     price = PRICE(found.network).resources.lut
     assert price <= start / 2
     assert rtl.solve(found.network).cost == pytest.approx(price, rel=0.15)
+
+
+@pytest.mark.slow
+def test_stages_take_last_places_of_values_too_and_the_graph_computes_the_network() -> None:
+    rtl = pytest.importorskip("hepprune.firmware.rtl")
+    network, train, validation = posed("residual")
+    limit = 0.5 * (PRICE(network).resources.lut or 0.0)
+    found = greedy.within(
+        network,
+        train,
+        validation,
+        budget=Budget(resources=Resources(lut=limit)),
+        price=PRICE,
+        granularities=moves.ALLOCATED,
+        settings=QUICK,
+    )
+    taken = {layer for stage in found.stages for step in stage.steps if step.kind == "bit" for layer in step.layers}
+    assert taken
+    assert {layer.name for layer in found.network if isinstance(layer.result, FixedPoints)} == taken
+    assert PRICE(found.network).resources.lut <= limit
+    read = np.ascontiguousarray(found.network.input.result(validation.features.double().numpy()))
+    solved = rtl.solve(found.network)
+    assert solved.cost == pytest.approx(PRICE(found.network).resources.lut, rel=0.15)
+    assert np.array_equal(solved.logic.predict(read), exact_logits(found.network, validation.features.numpy()))
 
 
 @pytest.mark.slow

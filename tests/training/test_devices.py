@@ -1,6 +1,6 @@
 """Where networks train: what is asked for, what is refused, and that a device changes no result."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +15,12 @@ from hepprune.cli import app
 from hepprune.errors import ExecutorError, PrerequisiteError
 from hepprune.jobs.study import study
 from hepprune.network import Network, identity, save
+from hepprune.pruning import statistics
+from hepprune.pruning.statistics import LayerStatistics, values
 from hepprune.sample import Sample
 from hepprune.search.allocation import bits
 from hepprune.training import Fit, devices
+from tests.search.architectures import ARCHITECTURES
 
 Jets = tuple[Sample, Sample]
 RECIPE = Path(__file__).parents[2] / "hls_projects/jet_tagger/recipe.yaml"
@@ -135,6 +138,37 @@ def test_scores_there_are_the_same(tagger: Network, jets: Jets) -> None:
         scores, logits = training.scores(tagger, jets[1]), training.evaluate(tagger, jets[1])
     assert scores["accuracy"].value == training.scores(tagger, jets[1])["accuracy"].value
     assert np.array_equal(logits, training.evaluate(tagger, jets[1]))
+
+
+def alike(found: Mapping[str, LayerStatistics], same: Mapping[str, LayerStatistics]) -> None:
+    for name in same:
+        for one, other in zip(vars(found[name]).values(), vars(same[name]).values(), strict=True):
+            assert one.device == devices.CPU
+            assert torch.allclose(one, other, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", [None, *ARCHITECTURES.values()])
+def test_statistics_make_every_tensor_where_their_jets_are(
+    make: Callable[[], Network] | None, tagger: Network, jets: Jets
+) -> None:
+    network, sample = tagger, jets[0].first(200)
+    if make is not None:
+        network = make()
+        x = torch.randn(200, *network.input.features_shape)
+        sample = Sample(x, torch.randint(network.widths[network.raw_output], (200,)))
+    same = statistics.gather(network, sample)
+    with torch.device("meta"):  # where whatever is made without a place would be, to go with nothing else
+        alike(statistics.gather(network, sample), same)
+        if make is None:
+            found = values.worths(network, sample)
+            assert all(each.device == devices.CPU for each in (*found.values.values(), *found.weights.values()))
+
+
+@pytest.mark.skipif(not HAS_CUDA, reason="needs a GPU")
+def test_statistics_on_cuda_agree(tagger: Network, jets: Jets) -> None:
+    same = statistics.gather(tagger, jets[0])
+    with devices.on("cuda"):
+        alike(statistics.gather(*training.placed(tagger, jets[0])), same)
 
 
 @pytest.mark.skipif(not HAS_CUDA, reason="needs a GPU")

@@ -37,7 +37,8 @@ def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[
     """Return the statistics of every kernel by its name, over the jets of a sample.
 
     The per-jet gradient of a dense weight is the outer product of the gradient at its output and its input, so the
-    mean of squares is one matrix product per batch and needs no per-jet copies. The network is unchanged.
+    mean of squares is one matrix product per batch and needs no per-jet copies. The network is unchanged. Network and
+    jets may be on any device; what is returned is on the processor.
 
     Raises:
         DataError: there are no jets, their targets are none of the outputs, or a gradient is not finite.
@@ -97,7 +98,7 @@ def _batch(network: Network, jets: Sample) -> dict[str, list[Tensor]]:
     seen = recorded.run(network, jets.x)
     jets.check(seen.raw)
     loss = jets.root_weighted().loss(seen.raw, reduction="sum")  # weights count once in a square
-    none, terms = torch.zeros(0), (torch.square,)
+    none, terms = loss.new_zeros(0), (torch.square,)
     cells = recurrences.sums(seen, loss, terms)
     result = {name: [*sums, *[none] * 4, _reads(seen, name), none] for name, sums in cells.items()}
     found = kernel_gradients(seen, loss)
@@ -141,7 +142,7 @@ def _neuron_sums(activation: Tensor, sensitivity: Tensor) -> list[Tensor]:
 
 
 def _finish(terms: list[Tensor], n_jets: int) -> LayerStatistics:
-    weight, second, cross, squared, activation, reads, read = (term / n_jets for term in terms)
+    weight, second, cross, squared, activation, reads, read = ((term / n_jets).cpu() for term in terms)
     neuron = second - 2 * activation * cross + activation**2 * squared
     recorded.check_finite((weight, neuron))
     return LayerStatistics(

@@ -49,7 +49,7 @@ def sums(seen: Recorded, loss: Tensor, terms: Sequence[Callable[[Tensor], Tensor
     for layer in contributing(seen.network):
         for _, (gradients,) in by_jet(seen, layer, [loss]):
             for kind, gradient in zip(KERNELS, gradients, strict=True):
-                before = found.get(f"{layer.name}.{kind}", [torch.zeros(())] * len(terms))
+                before = found.get(f"{layer.name}.{kind}", [loss.new_zeros(())] * len(terms))
                 now = [total + term(gradient).sum(dim=0) for total, term in zip(before, terms, strict=True)]
                 found[f"{layer.name}.{kind}"] = now
     return found

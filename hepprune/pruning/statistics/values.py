@@ -33,6 +33,8 @@ class Worths:
 def worths(network: Network, sample: Sample) -> Worths:
     """Return the information of a network of dense layers on single jets, from one pass over the jets of a sample.
 
+    Both may be on any device; what is returned is on the processor.
+
     Raises:
         DataError: a gradient is not finite.
     """
@@ -48,9 +50,9 @@ def worths(network: Network, sample: Sample) -> Worths:
     totals = dict(zip(dense, squares, strict=False))
     read = {name: seen.values[network.sources[name][0]].detach().square() for name in dense}
     return Worths(
-        {name: square.T @ read[name] / len(square) for name, square in totals.items()},
-        {name: square.mean(dim=0) for name, square in totals.items()},
-        {name: square.mean(dim=0) for name, square in zip(named, squares[len(dense) :], strict=True)},
+        {name: (square.T @ read[name] / len(square)).cpu() for name, square in totals.items()},
+        {name: square.mean(dim=0).cpu() for name, square in totals.items()},
+        {name: square.mean(dim=0).cpu() for name, square in zip(named, squares[len(dense) :], strict=True)},
     )
 
 

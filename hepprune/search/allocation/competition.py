@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hepprune import training
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Dense, Layer, Network
 from hepprune.pruning.statistics import values
@@ -155,7 +156,7 @@ class Narrowing:
             return self.held
         self._turn = turn
         some = self.train.first(_JETS)
-        newest = values.worths(network, some)
+        newest = values.worths(*training.placed(network, some))
         self._worths = newest if self._worths is None else self._worths.mixed(newest, _NEWEST)
         if passed >= _FROM:
             self.held = passed >= _UNTIL
