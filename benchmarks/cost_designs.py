@@ -34,7 +34,7 @@ _DENSE = re.compile(r"Q?Dense(\d+)x(\d+)(?:q(\d+),(\d+))?")
 
 
 @dataclass(frozen=True)
-class Whole:
+class WholeDesign:
     """A published design whole, as the cost models see it, and its report; what is left of its clock."""
 
     source: str
@@ -66,7 +66,7 @@ _SCATTER = 0.27  # and the standard deviation of its logarithm over them: 1.59, 
 LIKELY = tuple(Weights(drawn, by_magnitude) for drawn in range(16) for by_magnitude in (False, True))
 
 
-def designs(weights: Weights = Weights()) -> Iterator[Whole]:
+def designs(weights: Weights = Weights()) -> Iterator[WholeDesign]:
     """Yield every design of dense layers that the table tells; of the same figures only the first."""
     seen = set()
     with (TABLES / "hls_projects_public.csv").open(encoding="utf-8", newline="") as file:
@@ -78,7 +78,7 @@ def designs(weights: Weights = Weights()) -> Iterator[Whole]:
                 yield _whole(row, weights)
 
 
-def _whole(row: dict[str, str], weights: Weights) -> Whole:
+def _whole(row: dict[str, str], weights: Weights) -> WholeDesign:
     clock_ns = float(row["clock_ns"])
     measured = Measurement(
         stage="csynth",
@@ -92,7 +92,7 @@ def _whole(row: dict[str, str], weights: Weights) -> Whole:
     )
     clock = Clock(clock_ns * (1 - _UNCERTAINTY), devices.family(row["part"]))
     name = "/".join(part for part in row["design"].split("/") if part not in {"HLS_MLPs", "hls4ml_prj"})
-    return Whole(_GROUPS[row["source"]], name, _operations(row, weights), measured, clock)
+    return WholeDesign(_GROUPS[row["source"]], name, _operations(row, weights), measured, clock)
 
 
 def _operations(row: dict[str, str], weights: Weights) -> tuple[Operation, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from cost_designs import Whole
+from cost_designs import WholeDesign
 from cost_samples import Sample
 from scipy.optimize import nnls
 
@@ -37,7 +37,7 @@ UNKNOWN_WEIGHTS = 0.3  # the weight of a design whose counts hang on weights tha
 _ITERATIONS = 8
 
 
-def fit(samples: Iterable[Sample], designs: Iterable[Whole] = ()) -> Factors:
+def fit(samples: Iterable[Sample], designs: Iterable[WholeDesign] = ()) -> Factors:
     """Return the factors of each group, none negative: least relative squares, sources weighted alike.
 
     A whole design shows the sum of what its layers follow, with what is not a factor's taken off.
@@ -69,7 +69,7 @@ class _Row:
     weight: float = 1.0
 
 
-def whole_row(design: Whole, cell: str) -> _Row:
+def whole_row(design: WholeDesign, cell: str) -> _Row:
     """Return what LUT or registers of a whole design follow."""
     amounts: dict[tuple[str, str], float] = defaultdict(float)
     fixed = 0.0

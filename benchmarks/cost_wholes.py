@@ -6,7 +6,7 @@ import cost_designs
 import cost_fit
 import cost_samples
 import numpy as np
-from cost_designs import Whole
+from cost_designs import WholeDesign
 from cost_fit import Factors
 from cost_samples import Published, Sample
 
@@ -29,7 +29,7 @@ class HeldOut:
     `spread` is the standard deviation of that estimate over likely weights, where those are not published.
     """
 
-    design: Published | Whole
+    design: Published | WholeDesign
     factors: Factors
     estimate: Estimate
     spread: dict[str, float]
@@ -61,7 +61,7 @@ def held_out(samples: list[Sample]) -> tuple[HeldOut, ...]:
     for n, design in enumerate([*cost_designs.designs(), *cost_samples.published()]):
         factors = fits.setdefault(family(design.source), {}) or without(design.source, samples)
         fits[family(design.source)] = factors
-        each = [priced(designs[n], factors) for designs in likely] if isinstance(design, Whole) else []
+        each = [priced(designs[n], factors) for designs in likely] if isinstance(design, WholeDesign) else []
         spread = {cell: float(np.std([figure(one, cell) for one in each])) if each else 0.0 for cell in FIGURES}
         found.append(HeldOut(design, factors, priced(design, factors), spread))
     return tuple(found)
@@ -79,7 +79,7 @@ def family(source: str) -> str:
     return "DeepSets" if source.startswith("DeepSets") else source
 
 
-def priced(design: Published | Whole, factors: Factors, errors: dict[str, float] | None = None) -> Estimate:
+def priced(design: Published | WholeDesign, factors: Factors, errors: dict[str, float] | None = None) -> Estimate:
     """Return the estimate of a design at its own clock and part."""
     clock_ns, part = design.measured.clock_ns, design.measured.part
     uncertainty = 1 - design.clock.usable_ns / clock_ns
@@ -108,7 +108,7 @@ def _each(designs: tuple[HeldOut, ...]) -> str:
             f"{figure(one.estimate, cell):,.0f} for {figure(one.design.measured, cell):,.0f}{_off(one, cell)}"
             for cell in FIGURES
         ]
-        name = one.design.name.split("/models/")[-1] if isinstance(one.design, Whole) else one.design.source
+        name = one.design.name.split("/models/")[-1] if isinstance(one.design, WholeDesign) else one.design.source
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

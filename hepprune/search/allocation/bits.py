@@ -78,7 +78,7 @@ def check(network: Network) -> None:
 
 
 def trained(network: Network) -> list[Dense]:
-    """Return the dense layers that are no constants of the model."""
+    """Return the dense layers that are not constants of the model."""
     return [layer for layer in network if isinstance(layer, Dense) and not layer.fixed]
 
 
