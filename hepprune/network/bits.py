@@ -18,7 +18,7 @@ def of_values(network: Network) -> dict[str, NDArray[np.int64]]:
 
 
 def of_inputs(network: Network) -> int | None:
-    """Return the bits of all features of a jet, None where some are no fixed-point numbers."""
+    """Return the bits of all features of a jet, None where some are not fixed-point numbers."""
     return _summed(network, [layer.name for layer in network.inputs])
 
 
@@ -37,7 +37,7 @@ def _summed(network: Network, names: list[str]) -> int | None:
 def per_weight(network: Network) -> float | None:
     """Return the bits that a weight which acts needs, its sign among them, in the mean.
 
-    They end with the last that is set: a power of two needs two. None where no weight acts, or some are no fixed-point
+    They end with the last that is set: a power of two needs two. None where no weight acts, or some are not fixed-point
     numbers.
     """
     kernels = network.kernels
