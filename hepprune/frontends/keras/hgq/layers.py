@@ -101,6 +101,13 @@ def _strange(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
     raise native.refuse("is of a package that is not known here: HGQ2 has a layer of that name, with other settings")
 
 
+def _refused(instead: str) -> Lower:
+    def refuse(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
+        raise native.refuse(f"is of a class that cannot be taken over; {instead}")
+
+    return refuse
+
+
 def _enter(kind: str, lower: Lower, fill: Fill = with_bits) -> None:
     """Enter a layer class, beside that of QKeras where it has one of the same name."""
     other = LAYERS.get(kind, LayerKind(lower=_strange))
@@ -137,3 +144,14 @@ for _kind in _POOLS:
     _enter(f"Q{_kind}", _pool)
 for _kind in MERGED:
     _enter(_kind, merged, fill_merged)
+_OF_TABLES = "a QMultiHeadAttention or QLinformerAttention can be, whose projections are no tables"
+_SPIKES = "a QSimpleRNN or QGRU can be, whose states are no spikes"
+for _kind, _instead in (
+    ("QEinsumDenseT", "a QDenseT between Permute and Reshape can be"),
+    ("QMultiHeadAttentionT", _OF_TABLES),
+    ("QLinformerAttentionT", _OF_TABLES),
+    ("QSALTAttention", "a QMultiHeadAttention or QLinformerAttention can be, which have no convolution"),
+    ("QSimpleSNN", _SPIKES),
+    ("QLIF", _SPIKES),
+):
+    _enter(_kind, _refused(_instead))

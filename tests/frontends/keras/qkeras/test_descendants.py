@@ -13,7 +13,7 @@ from hepprune.frontends import keras as frontend
 from hepprune.frontends.keras.registry import LAYERS, Native
 from hepprune.network import Weighted
 from hepprune.quantisers import Scaled
-from tests.frontends.keras.published import loaded, tf
+from tests.frontends.keras.published import PAGE, loaded, tf
 from tests.frontends.keras.qkeras.test_qkeras import known, on_grid, randomised, same
 
 NAMES = sorted(kind for kind, known in LAYERS.items() if known.typed and not kind.startswith("PQ"))
@@ -26,6 +26,21 @@ def test_a_layer_that_bears_a_name_of_hgq_never_loses_its_quantiser(kind: str) -
     native = Native(name="mine", path="mine", kind=kind, config=config, arriving=((4, 4, 3),))
     with pytest.raises(NetworkError, match=r"^layer 'mine' .*(mystery_quantizer|package that is not known here)"):
         LAYERS[kind].lower(native, native.arriving)
+
+
+@pytest.mark.parametrize(
+    ("kind", "instead"),
+    [
+        *(("QEinsumDenseT", "QDenseT"), ("QMultiHeadAttentionT", "QMultiHeadAttention"), ("QSimpleSNN", "QSimpleRNN")),
+        *(("QLinformerAttentionT", "QLinformerAttention"), ("QSALTAttention", "QMultiHeadAttention"), ("QLIF", "QGRU")),
+    ],
+)
+def test_a_layer_of_hgq_that_is_not_read_names_one_that_is(kind: str, instead: str) -> None:
+    native = Native(name="mine", path="mine", kind=kind, config={"iq_conf": None}, arriving=((4, 3),))
+    with pytest.raises(NetworkError, match=rf"^layer 'mine' \({kind}\) is of a class that cannot .*; a .*{instead}\b"):
+        LAYERS[kind].lower(native, native.arriving)
+    assert LAYERS[instead].typed
+    assert f"`{kind}`" in PAGE.read_text(encoding="utf-8").partition("## What is refused")[2]
 
 
 @cache
