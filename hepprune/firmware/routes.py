@@ -38,11 +38,12 @@ class Built:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What firmware is built for: its name, the target, the strategy of hls4ml."""
+    """What firmware is built for: its name, the target, the strategy of hls4ml, what solves the adder graph."""
 
     name: str
     target: Target
     strategy: str
+    solver: str = "da4ml"
 
 
 # A route has the `kind` of its proof, the `title` of its step of a run, and the `stages` at which tools can measure
@@ -72,10 +73,12 @@ class Rtl:
         levels, top = target.levels_per_cycle, f"{order.name}_rtl"
 
         def write() -> rtl.Design:
-            solution, part, clock_ns = rtl.solve(network), target.part_name, target.period_ns
+            part, clock_ns = target.part_name, target.period_ns
+            solution = rtl.solve(network, solver=order.solver)
             return rtl.write_verilog(solution, folder, name=top, levels_per_cycle=levels, part=part, clock_ns=clock_ns)
 
         key = [identity(network), top, target.name, target.part_name, levels, target.period_ns]
+        key += rtl.other_solver(order.solver)
         design = keep(rtl.Design, folder, key, write)
         return replace(built, solution=design.solved, design=design)
 

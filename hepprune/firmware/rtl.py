@@ -82,9 +82,14 @@ def solve(network: Network, *, depth_slack: int = 2, solver: str = "da4ml") -> S
 
     Raises:
         NetworkError: a layer has no fixed-point form, or is wider than da4ml can represent, or the solver is unknown.
-        PrerequisiteError: the solver is not installed.
+        ToolMissingError: the solver is not installed.
     """
     return _solved(network, network.raw_outputs, depth_slack, solver)
+
+
+def other_solver(name: str) -> list[str]:
+    """Return what the key of something kept has besides, where another solver made it than the default one."""
+    return [] if name == "da4ml" else [f"solver {name}"]
 
 
 def probe(network: Network) -> Solution:

@@ -27,7 +27,9 @@ T = TypeVar("T")
 
 def solve(context: Context, network: Network) -> rtl.Solved:
     """Return the exact adder-graph cost of a network."""
-    return context.store.value(rtl.Solved, "solved", identity(network), lambda: rtl.solve(network).solved)
+    own, solver = identity(network), context.recipe.synthesis.solver
+    key = [own, *other] if (other := rtl.other_solver(solver)) else own
+    return context.store.value(rtl.Solved, "solved", key, lambda: rtl.solve(network, solver=solver).solved)
 
 
 def solved(context: Context, network: Network) -> Built:
@@ -57,6 +59,7 @@ def _by(name: str, context: Context, built: Built, jets: Samples) -> Built:
         vectors = jets.test.first(wanted.rtl_vectors if name == "rtl" else wanted.csim_vectors).arrays
         recipe = context.recipe
         key = [identity(built.network), jets.key, len(vectors), recipe.name, context.place, recipe.strategy]
+        key += rtl.other_solver(recipe.synthesis.solver)
         prove = partial(route.prove, built, vectors, jets.test.task)
         check = context.store.value(equivalence.Check, f"{route.kind}-check", key, prove)
     return replace(built, checks=(*built.checks, check))
@@ -66,7 +69,8 @@ def written(context: Context, built: Built, name: str) -> Built:
     """Return what was built with the firmware of a route, not yet proved; what is on disk already is described."""
     recipe, own = context.recipe, identity(built.network)
     folder = {"rtl": f"verilog/{own}", "hls": f"hls/{own}" if not tools.is_rtl(recipe) else "hls"}[name]
-    order = Order(name=recipe.name, target=context.target, strategy=recipe.strategy)
+    solver = recipe.synthesis.solver
+    order = Order(name=recipe.name, target=context.target, strategy=recipe.strategy, solver=solver)
     return ROUTES[name].build(built, context.build.resolve() / folder, order, keep=described)
 
 
@@ -83,7 +87,7 @@ def measure(context: Context, network: Network, *, jets: Samples, book: ledger.L
     """
     tool = tools.chosen(context.recipe)
     built = build(context, network, jets)
-    key = design_key(network, context.target, context.recipe.strategy, tool)
+    key = own_key(context, network, tool)
     known = book.measurement(key, stage=tool.stage)
     if known is not None:
         return replace(built, measurement=elsewhere.check(known, key) if tool.name == elsewhere.NAME else known)
@@ -103,16 +107,22 @@ def awaited(context: Context, built: Built) -> MeasurementAwaitedError:
     """Return the error that says what of a design to synthesise on another machine, and how to go on after it."""
     tool = tools.chosen(context.recipe)
     folders = [part.folder for part in (built.design, built.project) if part is not None]
-    key = design_key(built.network, context.target, context.recipe.strategy, tool)
+    key = own_key(context, built.network, tool)
     return elsewhere.awaited(key, tool.stage, context.build, folders)
 
 
-def design_key(network: Network, target: Target, strategy: str, tool: synthesis.Tool) -> str:
+def own_key(context: Context, network: Network, tool: synthesis.Tool) -> str:
+    """Return the key in a ledger of a network of this run."""
+    recipe = context.recipe
+    return design_key(network, context.target, recipe.strategy, tool, solver=recipe.synthesis.solver)
+
+
+def design_key(network: Network, target: Target, strategy: str, tool: synthesis.Tool, *, solver: str = "da4ml") -> str:
     """Return the key in a ledger of a network built for a target by a strategy and measured by a tool.
 
     What HLS schedules follows the clock uncertainty, which only targets that name one have in their keys.
     """
-    named = f"{tool.name} {tool.version()}"
+    named = ", ".join([f"{tool.name} {tool.version()}", *rtl.other_solver(solver)])
     if target.clock_uncertainty is not None and (tool.needs_hls or strategy != "distributed_arithmetic"):
         named += f", clock uncertainty {target.clock_uncertainty:g}"
     return ledger.design_key(
@@ -143,11 +153,11 @@ def job(context: Context, built: Built) -> synthesis.Job:
 
 def solved_as_measured(context: Context, network: Network) -> Built:
     """Return a network with its solved adder graph as figures of stage da4ml: exact, and without synthesis."""
-    target, solved = context.target, solve(context, network)
+    target, solved, solver = context.target, solve(context, network), context.recipe.synthesis.solver
     measured = Measurement(
         stage="da4ml",
-        tool="da4ml",
-        version=version("da4ml"),
+        tool=solver,
+        version=version(solver),
         part=target.part_name,
         clock_ns=target.period_ns,
         resources=Resources(lut=solved.lut, dsp=0.0, bram18=0.0),

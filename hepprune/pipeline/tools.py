@@ -12,8 +12,8 @@ from pathlib import Path
 from hepprune import synthesis
 from hepprune.errors import RecipeError, ToolMissingError
 from hepprune.files import content_hash, write_text
-from hepprune.firmware import programs
-from hepprune.firmware.verilog import verilator
+from hepprune.firmware import programs, rtl
+from hepprune.firmware.verilog import adders, verilator
 from hepprune.hardware import cost
 from hepprune.recipe import Recipe
 from hepprune.synthesis import elsewhere
@@ -38,6 +38,12 @@ def check(recipe: Recipe) -> synthesis.Tool:
         programs.require(program, what="the proof that firmware and network agree")
     if is_rtl(recipe):
         verilator.check()
+        adders.check_solver(recipe.synthesis.solver)
+    elif rtl.other_solver(recipe.synthesis.solver):
+        raise RecipeError(
+            f"synthesis.solver '{recipe.synthesis.solver}' solves the adder graph of Verilog, and strategy "
+            f"'{recipe.strategy}' makes an HLS project; leave it out, or take strategy distributed_arithmetic"
+        )
     tool = chosen(recipe)
     if tool.stage not in (known := cost.PRIOR_RATIOS[recipe.strategy]):
         raise RecipeError(

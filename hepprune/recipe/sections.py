@@ -198,12 +198,14 @@ class Synthesis(Section):
 
     With `tool: elsewhere` the run stops at each design that has to be measured on another machine, at `stage`. With
     `uniform` the network of uniform pruning is measured too, and is pruned until it measures what the design does.
+    `solver` makes the adder graph of which Verilog is written.
     """
 
     tool: str = "auto"
     stage: Literal["csynth", "vsynth", "route", "yosys"] | None = None
     max_iterations: Positive = 5
     uniform: bool = False
+    solver: Literal["da4ml", "alkaid"] = "da4ml"
 
     @model_validator(mode="after")
     def _measure_uniform_pruning_here(self) -> "Synthesis":

@@ -10,6 +10,7 @@ import pytest
 
 from hepprune import recipe, synthesis
 from hepprune.data.scaling import Scaler
+from hepprune.firmware import rtl
 from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
 from hepprune.hardware.calibration import Calibration, Correction
@@ -47,6 +48,29 @@ def test_a_design_of_another_clock_uncertainty_is_another_under_hls_alone(tagger
     for strategy, n_keys in (("latency", 3), ("distributed_arithmetic", 1)):
         every = (replace(target, clock_uncertainty=each) for each in (None, 0.1, 0.2))
         assert len({firmware.design_key(tagger, each, strategy, yosys) for each in every}) == n_keys
+
+
+def test_what_another_solver_makes_is_kept_apart_from_what_the_default_one_makes(
+    tagger: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default, target = recipe.load(DEFAULT), targets.load("generic_vu13p")
+    other = default.model_copy(update={"synthesis": recipe.Synthesis(solver="alkaid")})
+    asked, by_default = list[str](), rtl.solve
+
+    def solve(network: Network, *, solver: str) -> rtl.Solution:
+        asked.append(solver)
+        return by_default(network)
+
+    monkeypatch.setattr(rtl, "solve", solve)
+    for each in (default, other, default, other):
+        context = Context(recipe=each, target=target, build=tmp_path / "build")
+        firmware.solve(context, tagger)
+        firmware.written(context, Built(network=tagger), "rtl")
+    assert asked == ["da4ml", "da4ml", "alkaid", "alkaid", "da4ml", "alkaid"]  # one folder has the last design alone
+    yosys = synthesis.choose("yosys")
+    keys = {firmware.design_key(tagger, target, "distributed_arithmetic", yosys, solver=s) for s in ("da4ml", "alkaid")}
+    assert firmware.design_key(tagger, target, "distributed_arithmetic", yosys) in keys
+    assert len(keys) == 2
 
 
 @pytest.mark.parametrize("strategy", ["latency", "resource"])

@@ -11,13 +11,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError, PrerequisiteError, check_known
+from hepprune.errors import NetworkError, ToolMissingError, check_known
 from hepprune.fixed import FixedPoint
 
 _HARDWARE = (1, -1, -1)  # cost counts result bits, every addition is one level whatever its width
@@ -76,15 +77,20 @@ def _by_da4ml(matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Sequen
 
 
 def _by_alkaid(matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Sequence[float], slack: int) -> Any:
-    try:
-        from alkaid.cmvm import cmvm_solve
-    except ImportError as missing:
-        raise PrerequisiteError("solver 'alkaid' is missing; install it with `pip install alkaid`") from missing
+    from alkaid.cmvm import cmvm_solve
+
     parts = cmvm_solve(matrix, hard_dc=slack, qintervals=[tuple(each) for each in ranges], latencies=list(delays))
     return lambda values: functools.reduce(lambda read, part: part(read, quantize=False), parts, values)
 
 
 SOLVERS: dict[str, MatrixSolver] = {"da4ml": _by_da4ml, "alkaid": _by_alkaid}
+
+
+def check_solver(name: str) -> None:
+    """Refuse a solver that is not known, or not installed."""
+    check_known("solver", name, SOLVERS, NetworkError)
+    if find_spec(name) is None:
+        raise ToolMissingError(f"solver '{name}' is missing; install it with `pip install {name}`")
 
 
 def _solved_once(solver: MatrixSolver, depth_slack: int) -> MatrixProduct:
@@ -120,8 +126,9 @@ def solving(*, depth_slack: int, solver: str) -> Iterator[None]:
 
     Raises:
         NetworkError: no such solver is known.
+        ToolMissingError: it is not installed.
     """
-    check_known("solver", solver, SOLVERS, NetworkError)
+    check_solver(solver)
     with _tracing(_solved_once(SOLVERS[solver], depth_slack)):
         yield
 
