@@ -1,5 +1,6 @@
 """What a recipe, its model and the header of its data can be wrong about, found in the first seconds of a run."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,10 +24,18 @@ from hepprune.synthesis import yosys
 _EXAMPLES = 64  # jets of noise, to choose types by
 
 
-def check(context: Context, stage: str) -> Network | None:
+@dataclass(frozen=True)
+class Checked:
+    """The model that a recipe brings, if it brings one, and why Verilog alone is written of it, if it is."""
+
+    model: Network | None
+    no_hls: str = ""
+
+
+def check(context: Context, stage: str) -> Checked:
     """Refuse what a run that is measured at `stage` would meet only after jets are read and networks trained.
 
-    Returns the model that the recipe brings, if it brings one.
+    Where Verilog is measured, what hls4ml does not take is no reason to refuse.
 
     Raises:
         RecipeError: the recipe contradicts its model, its target or what can be predicted.
@@ -49,15 +58,11 @@ def check(context: Context, stage: str) -> Network | None:
     typed = taggers.as_built(_typed(tagger, recipe), recipe)
     predicted = cost.estimate(typed, target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
     _check_size(context, typed, predicted)
-    reasons: dict[str, str] = {}
-    for route in tools.routes(recipe):
-        reasons = ROUTES[route].refusals(typed, strategy=recipe.strategy) | reasons
-    if reasons:
-        raise NetworkError(f"strategy '{recipe.strategy}' cannot build this network: {'; '.join(reasons.values())}")
+    no_hls = _check_routes(typed, recipe)
     _check_pruning(tagger, recipe)
     if recipe.settings().bits:
         bits.check(typed)
-    return model
+    return Checked(model, no_hls)
 
 
 def check_jets(recipe: Recipe, baseline: Network, jets: taggers.Samples) -> None:
@@ -93,6 +98,21 @@ def _check_size(context: Context, typed: Network, predicted: Estimate) -> None:
     most = feedback.resolve(context, lut).resources.lut
     if reason := rtl.too_large(typed, lut if most is None else min(lut, most)):
         raise RecipeError(f"strategy '{context.recipe.strategy}': {reason}")
+
+
+def _check_routes(typed: Network, recipe: Recipe) -> str:
+    """Refuse a network that no firmware can be written of as asked; return why hls4ml takes no part, where it does not.
+
+    Firmware is asked for on every route of the strategy, but for HLS beside Verilog, which a network may do without.
+    """
+    found = {route: ROUTES[route].refusals(typed, strategy=recipe.strategy) for route in tools.routes(recipe)}
+    spared = {} if tools.asks_for_hls(recipe) or found["rtl"] else found.pop("hls")
+    reasons: dict[str, str] = {}
+    for refused in found.values():
+        reasons = refused | reasons
+    if reasons:
+        raise NetworkError(f"strategy '{recipe.strategy}' cannot build this network: {'; '.join(reasons.values())}")
+    return "; ".join(spared.values())
 
 
 def _check_pruning(tagger: Network, recipe: Recipe) -> None:

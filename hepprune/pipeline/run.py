@@ -1,5 +1,6 @@
 """The main job, in one column."""
 
+import logging
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -18,6 +19,8 @@ from hepprune.report import summary as summaries
 from hepprune.report.summary import Summary
 from hepprune.synthesis.ledger import Ledger
 from hepprune.training import devices
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -45,10 +48,13 @@ def _run(context: Context, *, plots: bool) -> Summary:
     recipe, build = context.recipe, context.build
     with context.step("checking recipe, model and data"):
         stage = tools.check(recipe).stage
-        model = checks.check(context, stage)
+        found = checks.check(context, stage)
+        if found.no_hls:
+            log.warning("no HLS project will be written, Verilog alone: %s", found.no_hls)
+            context, stage = replace(context, no_hls=found.no_hls), tools.check(recipe, hls=False).stage
     jets = taggers.read_jets(context)
     with tools.compiling() as compiled:
-        baseline = taggers.baseline(context, jets, model)
+        baseline = taggers.baseline(context, jets, found.model)
         checks.check_jets(recipe, baseline, jets)
         pruned = taggers.pruned(context, baseline, jets)
         curves = taggers.sensitivities(context, pruned, jets)
@@ -74,10 +80,11 @@ def _run(context: Context, *, plots: bool) -> Summary:
     compared = outcome.Compared(baseline=whole, compressed=compressed, uniform=uniform)
     with context.step("summary and plots"):
         summary = outcome.summarise(context, start, turns, compared)
-        files = outcome.files(context, compressed, jets, model)
+        model, no_model = outcome.came_back(context, compressed.network, found.model)
+        files = outcome.files(context, compressed, jets) | model
         pictured = pictures.keep(context, start, turns[-1], compared)
         files |= pictures.draw(summary, *pictured, build / "plots") if plots else {}
-    summary = replace(summary, files=files, seconds=dict(context.seconds))
+    summary = replace(summary, files=files, no_model=no_model, seconds=dict(context.seconds))
     summaries.write(summary, build / "summary.json")
     searches.write([turn.stages for turn in turns], build / searches.FILE)
     lost, met = summary.compressed_minus_baseline.scores, turns[-1].met is True
@@ -97,7 +104,7 @@ def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, 
     with devices.on(recipe.device, unless_asked=True):
         context = Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track)
         stage = pricing.own_stage(recipe)
-        model = checks.check(context, stage)
+        model = checks.check(context, stage).model
         jets = taggers.read_jets(context)
         baseline = taggers.baseline(context, jets, model)
         curves = taggers.sensitivities(context, baseline, jets)

@@ -32,8 +32,17 @@ def is_rtl(recipe: Recipe) -> bool:
     return routes(recipe)[0] == "rtl"
 
 
-def check(recipe: Recipe) -> synthesis.Tool:
-    """Return the synthesis tool; refuse to start where a program is missing that the run would need in the end."""
+def asks_for_hls(recipe: Recipe) -> bool:
+    """Return whether what is measured is an HLS project, by the strategy or because the tool that is named reads it."""
+    named = synthesis.SYNTHESIS_TOOLS.get(recipe.synthesis.tool)
+    return not is_rtl(recipe) or (named is not None and named.needs_hls)
+
+
+def check(recipe: Recipe, *, hls: bool | None = None) -> synthesis.Tool:
+    """Return the synthesis tool; refuse to start where a program is missing that the run would need in the end.
+
+    What `hls` says is as in `chosen`.
+    """
     for program in ("g++", "make", "bash"):
         programs.require(program, what="the proof that firmware and network agree")
     if is_rtl(recipe):
@@ -44,7 +53,7 @@ def check(recipe: Recipe) -> synthesis.Tool:
             f"synthesis.solver '{recipe.synthesis.solver}' solves the adder graph of Verilog, and strategy "
             f"'{recipe.strategy}' makes an HLS project; leave it out, or take strategy distributed_arithmetic"
         )
-    tool = chosen(recipe)
+    tool = chosen(recipe, hls=hls)
     if tool.stage not in (known := cost.PRIOR_RATIOS[recipe.strategy]):
         raise RecipeError(
             f"synthesis.tool '{tool.name}' measures at stage '{tool.stage}', which is not predicted for strategy "
@@ -59,13 +68,16 @@ def check(recipe: Recipe) -> synthesis.Tool:
     return tool
 
 
-def chosen(recipe: Recipe) -> synthesis.Tool:
-    """Return the tool that measures; HLS projects wait for another machine's where no vendor's is installed here."""
+def chosen(recipe: Recipe, *, hls: bool | None = None) -> synthesis.Tool:
+    """Return the tool that measures; HLS projects wait for another machine's where no vendor's is installed here.
+
+    Where it is the best one installed, `hls` says whether it may (None), must, or must not read an HLS project.
+    """
     wanted = recipe.synthesis
     if wanted.tool == elsewhere.NAME:
         return elsewhere.tool(wanted.stage)
     if wanted.tool != "auto" or is_rtl(recipe):
-        return synthesis.choose(wanted.tool)
+        return synthesis.choose(wanted.tool, hls=hls)
     try:
         return synthesis.choose("auto", hls=True)
     except ToolMissingError:

@@ -96,13 +96,17 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Equalities:
-    """The equalities proved: vectors compared and mismatches; absent is what the run's route has not."""
+    """The equalities proved: vectors compared and mismatches; absent is what the run's route has not.
+
+    `no_hls` is why hls4ml does not take the network, where Verilog alone was written for that.
+    """
 
     csim_vectors: int | None = None
     csim_mismatches: int | None = None
     rtl_vectors: int | None = None
     rtl_mismatches: int | None = None
     csim_agreement: float | None = None
+    no_hls: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ class StagePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a run found."""
+    """What a run found; `no_model` is why the network is not written as the kind of model that it came as."""
 
     recipe: str
     target: str
@@ -149,6 +153,7 @@ class Summary:
     seed: int
     versions: dict[str, str]
     files: dict[str, str] = field(default_factory=dict)
+    no_model: str | None = None
     max_losses: dict[str, float] = field(default_factory=dict)  # what may be lost to the baseline, by metric
 
 

@@ -77,16 +77,19 @@ def lines(summary: Summary) -> list[str]:
         *proofs(summary.checks),
         *(_turn(turn) for turn in summary.feedback),
     ]
+    if summary.no_model:
+        said.append(f"written as network.npz alone, not as it came: {summary.no_model}")
     if measured is not None:
         said.append(f"measured by {measured.tool} ({measured.stage}), clock: {measured.clock}")
     return said
 
 
 def proofs(checks: Equalities) -> list[str]:
-    """Return what each equality was proved on."""
+    """Return what each equality was proved on, and why there is no HLS project where Verilog stands alone."""
     csim, rtl = (checks.csim_mismatches, checks.csim_vectors), (checks.rtl_mismatches, checks.rtl_vectors)
     said = [("C simulation", *csim), ("RTL simulation", *rtl)]
-    return [f"{name}: {wrong} logits differ on {n:,} jets" for name, wrong, n in said if n is not None]
+    proved = [f"{name}: {wrong} logits differ on {n:,} jets" for name, wrong, n in said if n is not None]
+    return proved + ([f"no HLS project, Verilog alone: {checks.no_hls}"] if checks.no_hls else [])
 
 
 def _difference(gap: Comparison) -> str:

@@ -61,15 +61,17 @@ def synthesis_tool(
     return register
 
 
-def choose(name: str = "auto", *, hls: bool = False) -> Tool:
-    """Return the tool of that name, or for `auto` the best one installed, with `hls` of those that take HLS projects.
+def choose(name: str = "auto", *, hls: bool | None = None) -> Tool:
+    """Return the tool of that name, or for `auto` the best one installed.
+
+    With `hls` it is one of those that take HLS projects, or where that is False of the others.
 
     Raises:
         RecipeError: no tool has that name.
         ToolMissingError: this machine lacks it, or for `auto` every tool.
     """
     if name == "auto":
-        ordered = [tool for each in _PREFERRED if (tool := SYNTHESIS_TOOLS[each]).needs_hls or not hls]
+        ordered = [tool for each in _PREFERRED if hls in {None, (tool := SYNTHESIS_TOOLS[each]).needs_hls}]
         if installed := next((tool for tool in ordered if not tool.missing()), None):
             return installed
         lacking = [f"{tool.name} needs {' and '.join(tool.missing())}" for tool in ordered]

@@ -118,7 +118,7 @@ def test_what_was_built_needs_nothing_that_the_disk_remembers(
         note.unlink()
     seconds = dict(context.seconds)
     assert firmware.deliver(context, built, given) is built
-    files = outcome.files(context, built, given, None)
+    files = outcome.files(context, built, given)
     assert built.solution is not None
     assert pricing.lut(context, built) == built.solution.lut
     assert {"HLS project", "Verilog", "network", "patterns"} <= files.keys()

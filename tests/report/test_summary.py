@@ -142,6 +142,14 @@ def test_the_table_shows_errors_budget_tool_and_clock(found: Summary) -> None:
     assert "-1.00 ± 0.20 points of accuracy, AUC +0.0030 ± 0.0004, cross entropy -0.0085 ± 0.0011" in text
 
 
+def test_what_is_not_written_is_said_with_its_reason(found: Summary) -> None:
+    checks = Equalities(rtl_vectors=2_000, rtl_mismatches=0, no_hls="layer 'tables' has no hls4ml form")
+    lines = table.lines(replace(found, checks=checks, no_model="layer 'logits' has no bias"))
+    assert "no HLS project, Verilog alone: layer 'tables' has no hls4ml form" in lines
+    assert "written as network.npz alone, not as it came: layer 'logits' has no bias" in lines
+    assert not [line for line in table.lines(found) if "alone" in line]
+
+
 @pytest.mark.slow
 def test_plots_are_written_as_png_and_pdf(found: Summary, tmp_path: Path) -> None:
     drawn = [*plots.pareto(found, tmp_path / "a"), *plots.resource_bars(found, tmp_path / "b")]

@@ -36,6 +36,12 @@ def test_auto_takes_the_vendor_where_it_is(bin_folder: Path, installed: tuple[st
     assert synthesis.choose("auto") is synthesis.SYNTHESIS_TOOLS[chosen]
 
 
+def test_auto_takes_a_tool_that_reads_what_there_is(bin_folder: Path) -> None:
+    install(bin_folder, "vitis-run", "vivado")
+    assert [synthesis.choose("auto", hls=hls).name for hls in (None, True)] == ["vitis_vivado"] * 2
+    assert synthesis.choose("auto", hls=False).name == "vivado"
+
+
 @pytest.mark.parametrize("name", ["vitis", "vivado", "vitis_vivado"])
 @pytest.mark.usefixtures("bin_folder")
 def test_a_vendor_tool_asked_for_by_name_must_be_there(name: str) -> None:

@@ -57,6 +57,7 @@ def page(build: Path) -> Page:
     near = [[name, str(_near(build, Path(path)))] for name, path in summary.files.items()]
     files = Table(caption="Under the folder of the run", columns=("", "path"), rows=near)
     versions = ", ".join(f"{name} {version}" for name, version in summary.versions.items())
+    lost += [f"Not written as the kind of model that it came as: {summary.no_model}"] if summary.no_model else []
     made = f"Seed {summary.seed}, {sum(summary.seconds.values()):,.0f} s; {versions}."
     command = f"hepprune run recipe.yaml  # the recipe named {summary.recipe!r}, seed {summary.seed}"
     budget = Table(caption="Against the budget", columns=table.BUDGET, rows=table.budget(summary))
