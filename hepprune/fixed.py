@@ -211,6 +211,8 @@ class FixedPoint:
     def covering(cls, low: float, high: float, *, fraction: int) -> "FixedPoint":
         """Return the narrowest type with `fraction` bits after the point that holds [low, high] without overflow."""
         lowest, highest = round(low * 2.0**fraction), round(high * 2.0**fraction)
+        if not (lowest or highest):  # zero lies on every grid; that of values without bits is coarser than a type's
+            fraction = max(fraction, 0)
         signed = lowest < 0
         bits = max(max(lowest, -lowest - 1).bit_length(), max(highest, -highest - 1).bit_length()) + signed
         return cls(max(bits, 1), max(bits, 1) - fraction, signed)

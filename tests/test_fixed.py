@@ -190,6 +190,12 @@ def test_covering_holds_both_ends_and_no_narrower_type_does(one: float, other: f
         assert not narrower.holds(np.array([low, high])).all()
 
 
+def test_zero_on_a_grid_coarser_than_any_is_held_by_one_bit() -> None:
+    """Values without bits have no last place of their own."""
+    assert FixedPoint.covering(0.0, 0.0, fraction=-64) == FixedPoint(1, 1, signed=False)
+    assert FixedPoint.covering(0.0, 0.0, fraction=3) == FixedPoint(1, -2, signed=False)
+
+
 @pytest.mark.parametrize(
     "text", ["", "float", "ap_fixed<8>", "ap_fixed<8,3,AP_UP>", "ap_fixed<99,3>", "ap_fixed<8,3,AP_RND,AP_CLIP>"]
 )

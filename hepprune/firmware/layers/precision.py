@@ -35,15 +35,24 @@ def types(network: Network) -> dict[str, FixedPoint]:
 def held(network: Network, layer: Layer, before: FixedPoint) -> FixedPoint:
     """Return the type that holds every value a layer puts out."""
     quantiser = layer.result or network.runs(layer).result
-    return before if quantiser is None else covering(quantiser)
+    return before if quantiser is None else covering(layer.name, quantiser)
 
 
-def covering(quantiser: Quantiser) -> FixedPoint:
-    """Return the quantiser where it is a type, else the narrowest type that holds all its values."""
+def covering(name: str, quantiser: Quantiser) -> FixedPoint:
+    """Return the quantiser of a layer where it is a type, else the narrowest type that holds all its values.
+
+    Raises:
+        NetworkError: there is none.
+    """
     if isinstance(quantiser, FixedPoint):
         return quantiser
     low, high = float(np.min(quantiser.minimum)), float(np.max(quantiser.maximum))
-    return FixedPoint.covering(low, high, fraction=quantiser.fraction)
+    try:
+        return FixedPoint.covering(low, high, fraction=quantiser.fraction)
+    except NetworkError as problem:
+        raise NetworkError(
+            f"layer '{name}' has values that no single type holds: {problem}; give them types that differ less"
+        ) from problem
 
 
 def constant_type(name: str, values: Any, quantiser: Quantiser | None = None) -> FixedPoint:
@@ -77,7 +86,7 @@ def _result(node: Node) -> FixedPoint:
             f"layer '{node.name}' ({type(node.layer).__name__}) has no range that types could follow from; "
             "give it a result type"
         )
-    return covering(node.results[-1])
+    return covering(node.name, node.results[-1])
 
 
 def differ(layer: Layer) -> bool:
@@ -113,7 +122,7 @@ def features(place: Place, kind: FixedPoints) -> list[HlsLayer]:
         raise place.refused(
             f"rounds each value by AP_{kind.rounding} to a type of its own", fix=f"round by AP_{_ROUNDED_ONCE[-1]}"
         )
-    whole, name = covering(kind), port(place.name)
+    whole, name = covering(place.name, kind), port(place.name)
     fine = replace(whole, width=whole.width + 1, rounding="TRN", overflow=kind.overflow)
     attributes = {"class_name": "InputLayer", "name": name, "input_shape": list(place.shape)}
     read = replace(place, sources=(name,), source_kinds=("",), arriving=(place.shape,), arriving_types=(fine,))

@@ -121,7 +121,7 @@ def check_steps(place: Place, layer: Recurrent) -> None:
         raise place.refused("has types of its steps, which share no multipliers", fix="set reuse factor 1")
     kind = layer.argument_type
     tabled = layer.looks_up(layer.act) or (layer.cell != "simple" and layer.looks_up(layer.gate))
-    if tabled and (kind is None or covering(kind).width > TABLE_BITS):
+    if tabled and (kind is None or covering(place.name, kind).width > TABLE_BITS):
         raise place.refused(
             "looks up what its kernels add up to, of more bits than a table has",
             fix=f"give it an argument_type of at most {TABLE_BITS} bits",

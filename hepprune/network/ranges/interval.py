@@ -55,7 +55,8 @@ class Interval:
             return self.covering()
         except NetworkError as problem:
             raise NetworkError(
-                f"layer '{layer}' accumulates more bits than are computed exactly: {problem}"
+                f"layer '{layer}' accumulates more bits than are computed exactly: {problem}; give what it reads a "
+                "result type of fewer bits"
             ) from problem
 
     def outward(self) -> "Interval":

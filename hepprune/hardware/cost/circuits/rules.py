@@ -15,7 +15,7 @@ from hepprune.hardware.cost.circuits.operations import Bill, CircuitOperation
 from hepprune.hardware.cost.circuits.wires import Bools, Wires, constants, joined, where
 from hepprune.network import Node, Rules, layers
 from hepprune.network.parts import INPUT, parts
-from hepprune.quantisers import spread
+from hepprune.quantisers import FixedPoints, spread
 
 TypedOperation = Callable[[Bill, Wires, FixedPoint], Wires]
 _LEAST = -(2.0**40)  # of what is not a value in a maximum
@@ -152,7 +152,7 @@ def _lookup(bill: Bill, alive: Bools, layer: layers.Lookup, arriving: Wires) -> 
 @CIRCUITS.of(layers.BatchNorm)
 @torch.no_grad()
 def _batch_norm(bill: Bill, alive: Bools, layer: layers.BatchNorm, arriving: Wires) -> Wires:
-    if not (isinstance(layer.scale_type, FixedPoint) and isinstance(layer.shift_type, FixedPoint)):
+    if not all(isinstance(kind, FixedPoint | FixedPoints) for kind in (layer.scale_type, layer.shift_type)):
         raise NetworkError(
             f"layer '{layer.name}' (BatchNorm) has no fixed-point types for its scale and shift; "
             "fold it into the layer before it first (`hepprune.network.folding`)"
