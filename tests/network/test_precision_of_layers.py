@@ -126,6 +126,39 @@ def test_a_softmax_between_typed_layers_still_lacks_the_types_of_its_steps() -> 
     assert found["a"].weight_type == typed["a"].weight_type
 
 
+def test_what_a_typed_model_lacks_is_all_that_it_is_given() -> None:
+    """As in models of HGQ2 and PQuantML, whose values are rounded before a layer reads them, and nowhere else."""
+    own, finer = FixedPoint(7, 3, True, "RND", "SAT"), FixedPoint(9, 3, True, "RND", "SAT")
+    types = {"weight_type": own, "bias_type": finer}
+    fixed = [dense(name).rebuilt(**types) for name in "abc"]
+    rounded = {name: Activation(name, "linear", result=own) for name in ("a_out", "r_out")}
+    model = Network(
+        [
+            *(Input("x", 4, own), fixed[0], rounded["a_out"]),
+            *(BatchNorm("norm", torch.ones(4), torch.ones(4)), ReLU("r"), rounded["r_out"]),
+            *(fixed[1], Activation("t", "tanh"), Activation("t_out", "linear", result=finer), fixed[2]),
+        ]
+    )
+    assert not is_quantised(model)
+    found = quantise(model, jets(model, seed=0, n_jets=500), ASKED, keep=True)
+    assert is_quantised(found)
+    before, after = (network.structure()["layers"] for network in (model, found))
+    changed = [new["name"] for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == ["norm", "r", "b", "t"]
+    assert found["norm"].result is None
+    assert found["b"].result.width == 9  # a table reads it
+    assert (found["r"].result, found["t"].result) == (own, finer)  # so that they are rounded once, as before
+
+
+@pytest.mark.slow
+@settings(max_examples=20)
+@given(graphs.graphs(fixed=False))
+def test_a_float_network_has_nothing_that_could_stay(network: Network) -> None:
+    x = jets(network, seed=1)
+    kept, chosen = (quantise(network, x, ASKED, keep=keep) for keep in (True, False))
+    assert kept.structure() == chosen.structure()
+
+
 def test_a_shared_layer_holds_what_it_puts_out_at_all_its_places() -> None:
     found = after_quantise(
         *(

@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from hepprune.network import layers
 from hepprune.network.graph import Network
 from hepprune.network.node import Node, as_tuple
 from hepprune.network.precision.choice import activation_type, bias_type, weight_type
+from hepprune.network.precision.lacking import in_float, lacking, looked_up, rounded_next
 from hepprune.network.precision.rules import PRECISION, Precision, Seen, takes_bits
 from hepprune.network.ranges import RANGES, Interval
 from hepprune.network.ranges import quantise as quantised
@@ -27,10 +28,8 @@ _NARROWS = (  # multiplies values, or looks them up
 
 
 def is_quantised(network: Network) -> bool:
-    """Return whether all inputs and kernels of a network have a type, and the steps of layers that are not heads."""
-    kinds = [*(layer.result for layer in network.inputs), *(kernel.type for kernel in network.kernels)]
-    kinds += [layer.weight_type for layer in network if isinstance(layer, layers.Weighted) and layer.fixed]
-    return all(kinds) and all(layer.types for layer in network.body if isinstance(layer, layers.Stepwise))
+    """Return whether no layer before any head lacks a type that its fixed-point form needs."""
+    return not lacking(network)
 
 
 @torch.no_grad()
@@ -42,8 +41,9 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
     of its products and two bits of headroom, so that constants of removed neurons fit. Values that only move, add up
     or are compared stay exact; those that are multiplied or looked up next, and what tables put out, are brought to the
     width of activations. A batch norm gets types of its own, where folding it (`hepprune.network.folding`) spares them.
-    With `keep`, types that the network has already stay, as those of a model whose input alone has none. A softmax at
-    the end has types where its width is asked for by name: losses and Verilog leave it out.
+    With `keep`, what has types already stays as it is, as in a model whose input alone has none: values get types where
+    they are in float, where a table reads them that lacks its own, and behind a ReLU where they are multiplied next. A
+    softmax at the end has types where its width is asked for by name: losses and Verilog leave it out.
 
     Raises:
         NetworkError: a layer is of a kind that gets no types here, or one is named that has no width or does not exist.
@@ -65,7 +65,9 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
         )
     values = network.activations([torch.as_tensor(each.astype(np.float32)) for each in jets], quantised=False)
     seen, body = dict(_seen(network, values, precision)), {layer.name for layer in network.body}
-    body |= set(precision.layer_bits or {})  # a head is typed where a width is asked for it
+    asked = set(precision.layer_bits or {})
+    body |= asked  # a head is typed where a width is asked for it
+    open_, next_ = (_open(network, seen) | asked, rounded_next(network)) if keep else (body, {})
     typed: dict[str, layers.Layer] = {}
 
     def rule(node: Node, *arriving: Interval) -> Interval:
@@ -73,7 +75,9 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
             return arriving[0]
         layer = node.layer
         if layer.name not in typed:  # at the first of its places
-            types = PRECISION.find(layer)(layer, *arriving, seen=seen[layer.name])
+            types = PRECISION.find(layer)(layer, *arriving, seen=seen[layer.name]) if layer.name in open_ else {}
+            if "result" in types and layer.name in next_ and not isinstance(layer, layers.Input):
+                types["result"] = next_[layer.name]
             own = layer.settings() if keep or layer.fixed else {}
             typed[layer.name] = layer.rebuilt(**{key: own.get(key) or kind for key, kind in types.items()})
         exact = copy.deepcopy(typed[layer.name]).double()
@@ -82,6 +86,14 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
 
     network.interpret(rule)
     return network.replacing(typed)
+
+
+def _open(network: Network, seen: Mapping[str, Seen]) -> set[str]:
+    """Return the layers that may get types where those that there are stay."""
+    untyped = lacking(network)
+    places = in_float(network, untyped) | looked_up(network, untyped)
+    places |= {layer.name for layer in network if isinstance(layer, layers.ReLU) and seen[layer.name].narrow}
+    return {network.runs(network[name]).name for name in places}
 
 
 def _seen(network: Network, values: dict[str, Tensor], precision: Precision) -> Iterator[tuple[str, Seen]]:
@@ -98,7 +110,7 @@ def _seen(network: Network, values: dict[str, Tensor], precision: Precision) -> 
             narrows = layer.operation == "multiply"
         elif isinstance(layer, layers.Pool | layers.GlobalPool):
             moves = layer.kind == "max"
-        if narrows or (moves and node.name in narrow):
+        if narrows or (moves and not node.results and node.name in narrow):
             narrow.update(node.sources)
     places: dict[str, list[Node]] = {}
     for node in network.nodes:
