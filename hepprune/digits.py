@@ -38,16 +38,16 @@ def _bits(integers: Integers) -> tuple[Integers, Integers]:
     return np.where(integers < 0, minus, plus), np.where(integers < 0, plus, minus)
 
 
-def nearest(integers: Integers, low: int, high: int, limit: Any) -> Integers:
+def nearest(integers: Integers, low: Any, high: Any, limit: Any) -> Integers:
     """Return the nearest to each whole number from low to high, in that range too, with at most `limit` digits.
 
-    Limits are those of each number, or one of all. Ties go to the smaller magnitude; zero is in the range.
+    Ranges and limits are those of each number, or one of all. Ties go to the smaller magnitude; zero is in the range.
     """
-    found, limits = integers.copy(), np.broadcast_to(limit, integers.shape)
+    found, (lows, highs, limits) = integers.copy(), (np.broadcast_to(each, integers.shape) for each in (low, high, limit))
     binding = count(integers) > limits
     given, most = integers[binding], limits[binding].astype(np.int64)
     below, above = _below(given, most), -_below(-given, most)
-    miss_below, miss_above = np.where(below < low, _FAR, given - below), np.where(above > high, _FAR, above - given)
+    miss_below, miss_above = np.where(below < lows[binding], _FAR, given - below), np.where(above > highs[binding], _FAR, above - given)
     take_above = (miss_above < miss_below) | ((miss_above == miss_below) & (np.abs(above) < np.abs(below)))
     found[binding] = np.where(take_above, above, below)
     return found

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from hepprune import digits
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.quantisers import FixedPoints
+from hepprune.quantisers.per_value import like
 
 TABLED = 16  # bits of weights whose values under every digit limit are kept: a megabyte or two
 _NARROW = {torch.float32: np.float32, torch.float64: np.float64}
@@ -94,18 +96,20 @@ def _outside(low: float, high: float, kind: torch.dtype) -> tuple[float, float]:
     return float(np.nextafter(below, -np.inf, dtype=below.dtype)), float(np.nextafter(above, np.inf, dtype=above.dtype))
 
 
-def weight_integers(values: Tensor, quantiser: FixedPoint, digit_limit: Tensor) -> Tensor:
+def weight_integers(values: Tensor, quantiser: FixedPoint | FixedPoints, digit_limit: Tensor) -> Tensor:
     """Return weights as whole numbers of steps with no more signed digits than `digit_limit` (same shape) allows."""
+    if isinstance(quantiser, FixedPoints):
+        return shortened(quantiser(values) / like(quantiser.step, values), quantiser, digit_limit)
     integers = quantiser.integers(values)
     if bool((digit_limit >= _most(quantiser.width)).all()):
         return integers
     return shortened(integers, quantiser, digit_limit)
 
 
-def shortened(integers: Tensor, quantiser: FixedPoint, digit_limit: Tensor) -> Tensor:
+def shortened(integers: Tensor, quantiser: FixedPoint | FixedPoints, digit_limit: Tensor) -> Tensor:
     """Return the nearest of a type's whole numbers to each with no more signed digits than `digit_limit` allows."""
-    low, high = quantiser.integer_range
-    if quantiser.width > TABLED:
+    low, high = (end / quantiser.step for end in (quantiser.minimum, quantiser.maximum))
+    if isinstance(quantiser, FixedPoints) or quantiser.width > TABLED:
         whole = integers.long()
         found = torch.as_tensor(digits.nearest(whole.cpu().numpy(), low, high, digit_limit.cpu().numpy())).to(whole)
         return torch.where(found == whole, integers, found.to(integers))  # what is not a number stays none
@@ -131,8 +135,8 @@ def limited(quantiser: FixedPoint) -> Tensor:
 def weights(values: Tensor, quantiser: Quantiser, digit_limit: Tensor) -> Tensor:
     """Quantise weights under a digit limit; a pruned weight (limit 0) gets no gradient, every other one does."""
     with torch.no_grad():
-        if isinstance(quantiser, FixedPoint):
-            quantised = weight_integers(values, quantiser, digit_limit) * quantiser.step
+        if isinstance(quantiser, FixedPoint | FixedPoints):
+            quantised: Tensor = weight_integers(values, quantiser, digit_limit) * like(quantiser.step, values)
         else:
             quantised = quantiser(values) * (digit_limit > 0)
     if not values.requires_grad:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hepprune import digits
 from hepprune.fixed import FixedPoint
 from hepprune.network import quantise
+from hepprune.quantisers import FixedPoints
 from tests.networks import SEEDS, fixed_points
 
 WEIGHTS = FixedPoint(6, 1, True, "RND", "SAT")
@@ -47,6 +48,22 @@ def test_weight_integers_obey_their_digit_limit_and_are_nearest(width: int, seed
         allowed = levels[digits.count(levels) <= most]
         assert integer in allowed
         assert abs(integer - free) == np.abs(allowed - free).min()
+
+
+@given(st.sampled_from(["SAT", "SAT_SYM", "WRAP"]), SEEDS)
+def test_weights_with_types_of_their_own_obey_their_digit_limit_one_by_one(overflow: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    width, integer = rng.integers(0, 9, (4, 5)), rng.integers(-1, 4, (4, 5))
+    values = torch.tensor(rng.normal(0, 2, (4, 5)), dtype=torch.float32)
+    limit = torch.tensor(rng.integers(0, 5, (4, 5)), dtype=torch.uint8)
+    kind = FixedPoints(width=width, integer=integer, signed=np.array(True), overflow=overflow)
+    found = quantise.weights(values, kind, limit)
+    for place, bits in np.ndenumerate(width):
+        if bits == 0:
+            assert found[place] == 0
+            continue
+        single, one = FixedPoint(int(bits), int(integer[place]), True, "RND", overflow), values[place].reshape(1)
+        assert found[place] == quantise.weights(one, single, limit[place].reshape(1))
 
 
 @pytest.mark.parametrize("limit", [3, digits.UNLIMITED])

@@ -10,6 +10,7 @@ from hepprune import digits
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import quantise
+from hepprune.quantisers import FixedPoints
 
 if TYPE_CHECKING:
     from hepprune.network.layers.base import Layer
@@ -87,7 +88,7 @@ class Kernel:
         Raises:
             NetworkError: the weights are not in fixed point.
         """
-        if not isinstance(self.type, FixedPoint):
+        if not isinstance(self.type, FixedPoint | FixedPoints):
             raise NetworkError(f"layer '{self.name}' is not in fixed point, and only there are digits")
         integers = quantise.weight_integers(self.weight, self.type, self.digit_limit)
         return torch.as_tensor(digits.count(integers.cpu().numpy()))

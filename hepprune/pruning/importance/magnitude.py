@@ -8,8 +8,9 @@ from torch import Tensor
 
 from hepprune.fixed import FixedPoint
 from hepprune.network import Kernel
-from hepprune.network.quantise import weight_integers
+from hepprune.network.quantise import weights
 from hepprune.pruning.importance.registry import NEURONS, WEIGHTS, criterion
+from hepprune.quantisers import FixedPoints
 
 
 @criterion(granularities=(*NEURONS, *WEIGHTS), norm=True)
@@ -45,10 +46,10 @@ def random(kernel: Kernel, granularity: str, seed: int) -> Tensor:
 def weight_change(kernel: Kernel, granularity: str) -> Tensor:
     """Return by how much each weight changes when it is removed, or made one signed digit shorter; like the weight."""
     before = kernel.used()
-    if granularity == "weight" or not isinstance(kernel.type, FixedPoint):
+    if granularity == "weight" or not isinstance(kernel.type, FixedPoint | FixedPoints):
         return before
     shorter = (kernel.digit_counts() - 1).clamp(min=0).to(kernel.digit_limit.dtype)
-    return before - weight_integers(kernel.weight, kernel.type, shorter) * kernel.type.step
+    return before - weights(kernel.weight, kernel.type, shorter)
 
 
 @criterion(granularities=NEURONS)

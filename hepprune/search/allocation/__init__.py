@@ -5,16 +5,21 @@ the weight's empirical Fisher information, per LUT that a digit of its layer tak
 predicted to cost (LeCun, Denker and Solla, NeurIPS 1989, on digits instead of weights).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hepprune import digits
+from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost import matrices
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Kernel, Network, quantise
 from hepprune.pruning.statistics import Statistics
+from hepprune.quantisers import FixedPoints
+from hepprune.quantisers.per_value import like
 from hepprune.search.moves import missed
 from hepprune.search.prices import Price
 from hepprune.training import Prepare
@@ -62,10 +67,11 @@ def allocate(network: Network, gathered: Statistics, price: Price, *, fits: Call
     """Limit the digits of every weight, in place, so that the most valuable ones stay that fit.
 
     Weights that had been cut compete again, unless their whole kernel was. Each layer is left one digit, whether it
-    fits or not.
+    fits or not. Weights of other than fixed-point types stay as they are.
     """
-    kernels = [kernel for kernel in network.kernels if bool((kernel.digit_limit > 0).any())]
-    per_digit = _per_digit(network, price)
+    fixed = [kernel for kernel in network.kernels if isinstance(kernel.type, FixedPoint | FixedPoints)]
+    kernels = [kernel for kernel in fixed if bool((kernel.digit_limit > 0).any())]
+    per_digit = _per_digit(network, fixed, price)
     # A digit that brings the weight no nearer to what training wants is worth nothing, and no digit is worth more than
     # one before it. The step squared is left out, so layers of different steps are ranked unevenly: with it all results
     # would change.
@@ -87,7 +93,7 @@ def allocate(network: Network, gathered: Statistics, price: Price, *, fits: Call
     fits_above(low)
 
 
-def _per_digit(network: Network, price: Price) -> dict[str, float]:
+def _per_digit(network: Network, fixed: Sequence[Kernel], price: Price) -> dict[str, float]:
     """Return what a digit of each kernel costs in LUT.
 
     A chain of dense layers is nothing but digits. Elsewhere layers hold products, tables and roundings that no digit
@@ -96,10 +102,10 @@ def _per_digit(network: Network, price: Price) -> dict[str, float]:
     figures = price(network)
     if matrices.covers(network):
         costs = {layer.layer: layer.resources.lut or 0.0 for layer in figures.layers}
-        kernels = {kernel.name: kernel for kernel in network.kernels}
+        kernels = {kernel.name: kernel for kernel in fixed}
         return {name: max(costs[name], 1e-9) / max(int(k.digit_counts().sum()), 1) for name, k in kernels.items()}
     whole, found = figures.resources.lut or 0.0, {}
-    for kernel in network.kernels:
+    for kernel in fixed:
         fewer, counts = network.clone(), kernel.digit_counts()
         # every weight loses one, or every second weight goes
         limit = counts.clamp(max=digits.UNLIMITED) - (counts > 1).long()
@@ -113,12 +119,11 @@ def _per_digit(network: Network, price: Price) -> dict[str, float]:
 
 def saved(kernel: Kernel) -> Tensor:
     """Return by how much each digit brings each weight nearer to what training wants, in squared steps."""
-    kind = kernel.fixed_type
-    low, high = kind.integer_range
-    wanted = (kernel.weight / kind.step).double().clamp(low, high)
-    integers = kind.integers(kernel.weight).long()
-    most = (kind.width + 2) // 2
-    nearest = [quantise.shortened(integers, kind, torch.full_like(integers, limit)) for limit in range(most + 1)]
+    kind = cast("FixedPoint | FixedPoints", kernel.type)
+    steps, least, most = (like(each, kernel.weight) for each in (kind.step, kind.minimum, kind.maximum))
+    wanted = torch.minimum(torch.maximum((kernel.weight / steps).double(), least / steps), most / steps)
+    limits = (torch.full_like(kernel.digit_limit, limit) for limit in range((int(np.max(kind.width)) + 2) // 2 + 1))
+    nearest = [quantise.weight_integers(kernel.weight, kind, limit).double() for limit in limits]
     residuals = torch.stack([(wanted - each) ** 2 for each in nearest])
     return (residuals[:-1] - residuals[1:]).clamp(min=0)
 

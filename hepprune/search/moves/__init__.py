@@ -179,6 +179,8 @@ def _flatten(kernel: Kernel, scores: Tensor) -> Iterator[Move]:
     A tree of n terms has ceil(log2 n) levels and the deepest output sets the latency, so only the rows with the most
     terms are cut, down to the next power of two.
     """
+    if not isinstance(kernel.type, FixedPoint | FixedPoints):
+        return
     digits = kernel.digit_counts().flatten(1)
     terms = digits.sum(dim=1)
     if int(terms.max()) < 2:

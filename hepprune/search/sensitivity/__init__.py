@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from hepprune import executors
+from hepprune.fixed import FixedPoint
 from hepprune.network import Kernel, Network
 from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.granularity import members
 from hepprune.pruning.masks import BIT
 from hepprune.pruning.statistics import Statistics
+from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.search.moves import neurons, values
 from hepprune.search.moves.neurons import BLOCK, Branch, Neurons
@@ -170,6 +172,7 @@ def cuttable(network: Network, granularities: Iterable[str]) -> list[Cuttable]:
     """Return what a search may cut, each with the granularity of its units: kernels, neurons, branches and values.
 
     Neurons stand where the first kernel that makes them does, branches and values at the end. Classes are none to cut.
+    Weights of other than fixed-point types have no digits to cut.
     """
     used, wanted = network.preceding(network.raw_outputs), [each for each in granularities if each in CUTS]
     made: dict[str, list[Neurons]] = {}
@@ -180,11 +183,15 @@ def cuttable(network: Network, granularities: Iterable[str]) -> list[Cuttable]:
         for kernel in network.kernels
         if kernel.layer.name in used
         for granularity in wanted
-        if granularity not in {BLOCK, BIT}
+        if granularity not in {BLOCK, BIT} and (granularity != "digit" or _has_digits(kernel))
         for what in (made.get(kernel.name, ()) if granularity == "neuron" else (kernel,))
     ]
     found += ((branch, BLOCK) for branch in (neurons.find_branches(network) if BLOCK in wanted else ()))
     return [*found, *((each, BIT) for each in (values.find(network) if BIT in wanted else ()))]
+
+
+def _has_digits(kernel: Kernel) -> bool:
+    return isinstance(kernel.type, FixedPoint | FixedPoints | None)
 
 
 def lowest(
