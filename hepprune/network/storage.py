@@ -24,7 +24,7 @@ _MAX_BYTES = 2**30
 # What json and torch raise on foreign content.
 _DAMAGE = (ArithmeticError, AttributeError, HeppruneError, LookupError, RuntimeError, TypeError, ValueError)
 _LARGEST = 2**31  # of a size, a place or a factor, of which torch takes no larger ones everywhere
-_NO_JSON = {Tensor, Tensor | None, Quantiser | None, Any}
+_NO_JSON = {Tensor, Tensor | None, Quantiser, Quantiser | None, Any}
 
 
 def save(network: Network, path: Path) -> Path:

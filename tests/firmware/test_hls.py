@@ -11,9 +11,9 @@ import torch
 from hepprune.errors import EquivalenceError, NetworkError, PrerequisiteError
 from hepprune.firmware import hls
 from hepprune.fixed import FixedPoint
-from hepprune.network import BatchNorm, Dense, Input, Network, exact_activations, exact_logits
+from hepprune.network import Activation, BatchNorm, Dense, Input, Network, exact_activations, exact_logits
 from tests.firmware.conftest import jets
-from tests.firmware.networks import together
+from tests.firmware.networks import Maker, each, together
 
 PART = "xcvu13p-flga2577-2-e"
 
@@ -49,6 +49,18 @@ def test_csim_computes_a_trigger_sized_network_and_a_small_one(
     kernels = [f"{kind}{place}_of_1" for place in (1, 2, 3) for kind in ("fc", "relu")]
     assert {name for name in want if name in got} == {"fc1_of_0", "relu1_of_0", "fc2_of_0", *kernels, "fc4_of_1"}
     assert all(np.array_equal(want[name], got[name]) for name in got)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [True, False])
+def test_two_quantisers_in_a_row_bring_each_value_into_its_type(tmp_path: Path, again: bool) -> None:  # noqa: FBT001
+    """hls4ml would make one of both, whose code does not compile; as in models of HGQ2 whose input has types."""
+    first, second = each(4, overflow="WRAP"), each(4, rounding="RND", overflow="SAT")
+    layers = [Input("x", 4, first), Activation("q", "linear", result=first if again else second)]
+    network = Network([*layers, Maker(0).dense("d", 4, 3, strategy="distributed_arithmetic")])
+    project = exported(network, tmp_path / "hls", strategy="distributed_arithmetic")
+    inputs = np.random.default_rng(0).normal(0, 2, (2000, 4))
+    assert np.array_equal(hls.predict(project, inputs), exact_logits(network, inputs))
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, Softmax, exact_logits, identity, load, save
+from hepprune.network.layers import Lookup
 from tests.networks import SEEDS, features, networks
 from tests.pruning import graphs
 
@@ -50,6 +51,14 @@ def test_every_layer_comes_back_with_its_own_settings(tmp_path: Path, stage: str
     x = torch.randn(4, *network.input.features_shape)
     assert identity(again) == identity(network)
     assert torch.equal(again(x), network(x))
+
+
+def test_a_learned_table_comes_back_too(tmp_path: Path) -> None:
+    table = torch.arange(8.0).reshape(2, 4)
+    network = Network([Input("x", 2, FixedPoint(4, 2)), Lookup("t", table, FixedPoint(2, 2))])
+    found = load(save(network, tmp_path / "network.npz"))
+    assert found.structure() == network.structure()
+    assert torch.equal(found["t"].table, table)
 
 
 def test_identity_tells_every_change() -> None:

@@ -133,7 +133,8 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
             fix="let a layer of function linear hand it on",
         )
     if isinstance(layer.result, FixedPoints) and precision.differ(layer):
-        return _by_value(place, runs, layer.result)
+        read = _read_by_value(network, layer)
+        return [cast(place)] if read == layer.result else _by_value(place, runs, layer.result, read)
     # heads have descriptions of their own, and hls4ml streams some layers by its own tables
     inside = not isinstance(runs, layers.Argmax) or (bool(place.readers) and not place.is_output)
     if has_steps(runs) and inside and (isinstance(runs, layers.Recurrent) or not place.streams):
@@ -156,10 +157,21 @@ def _casts(layer: Layer) -> bool:
     ) or (typed and plain)
 
 
-def _by_value(place: Place, layer: Layer, kind: FixedPoints) -> list[HlsLayer]:
+def _read_by_value(network: Network, layer: Layer) -> FixedPoints | None:
+    """Return the types that what a quantiser reads has been brought into value by value, if it has been."""
+    if not (isinstance(layer, layers.Activation) and layer.function == "linear"):
+        return None
+    source = network.source(layer)
+    return source.result if isinstance(source.result, FixedPoints) and precision.differ(source) else None
+
+
+def _by_value(place: Place, layer: Layer, kind: FixedPoints, read: FixedPoints | None) -> list[HlsLayer]:
     if isinstance(layer, layers.Input):
         return precision.features(place, kind)
     whole = precision.bare(place)
+    if read is not None:  # of two quantisers in a row hls4ml writes code that does not compile
+        finer = replace(whole.result, width=whole.result.width + 1)
+        whole = replace(whole, result=finer)
     nodes = DESCRIPTIONS.find(layer)(whole, whole.layer)
     return [*nodes, precision.quantiser(after(place, nodes, shape=place.shape), kind)]
 
