@@ -43,11 +43,12 @@ def nearest(integers: Integers, low: Any, high: Any, limit: Any) -> Integers:
 
     Ranges and limits are those of each number, or one of all. Ties go to the smaller magnitude; zero is in the range.
     """
-    found, (lows, highs, limits) = integers.copy(), (np.broadcast_to(each, integers.shape) for each in (low, high, limit))
+    found, limits = integers.copy(), np.broadcast_to(limit, integers.shape)
     binding = count(integers) > limits
     given, most = integers[binding], limits[binding].astype(np.int64)
+    lows, highs = (np.broadcast_to(end, integers.shape)[binding] for end in (low, high))
     below, above = _below(given, most), -_below(-given, most)
-    miss_below, miss_above = np.where(below < lows[binding], _FAR, given - below), np.where(above > highs[binding], _FAR, above - given)
+    miss_below, miss_above = np.where(below < lows, _FAR, given - below), np.where(above > highs, _FAR, above - given)
     take_above = (miss_above < miss_below) | ((miss_above == miss_below) & (np.abs(above) < np.abs(below)))
     found[binding] = np.where(take_above, above, below)
     return found

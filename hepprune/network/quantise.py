@@ -99,7 +99,8 @@ def _outside(low: float, high: float, kind: torch.dtype) -> tuple[float, float]:
 def weight_integers(values: Tensor, quantiser: FixedPoint | FixedPoints, digit_limit: Tensor) -> Tensor:
     """Return weights as whole numbers of steps with no more signed digits than `digit_limit` (same shape) allows."""
     if isinstance(quantiser, FixedPoints):
-        return shortened(quantiser(values) / like(quantiser.step, values), quantiser, digit_limit)
+        places: Tensor = quantiser(values) / like(quantiser.step, values)
+        return shortened(places, quantiser, digit_limit)
     integers = quantiser.integers(values)
     if bool((digit_limit >= _most(quantiser.width)).all()):
         return integers
@@ -108,13 +109,13 @@ def weight_integers(values: Tensor, quantiser: FixedPoint | FixedPoints, digit_l
 
 def shortened(integers: Tensor, quantiser: FixedPoint | FixedPoints, digit_limit: Tensor) -> Tensor:
     """Return the nearest of a type's whole numbers to each with no more signed digits than `digit_limit` allows."""
-    low, high = (end / quantiser.step for end in (quantiser.minimum, quantiser.maximum))
+    low, high = (np.divide(end, quantiser.step) for end in (quantiser.minimum, quantiser.maximum))
     if isinstance(quantiser, FixedPoints) or quantiser.width > TABLED:
         whole = integers.long()
         found = torch.as_tensor(digits.nearest(whole.cpu().numpy(), low, high, digit_limit.cpu().numpy())).to(whole)
         return torch.where(found == whole, integers, found.to(integers))  # what is not a number stays none
     table = limited(quantiser).to(integers)
-    return table[digit_limit.clamp(max=len(table) - 1).long(), (integers - low).long()]
+    return table[digit_limit.clamp(max=len(table) - 1).long(), (integers - float(low)).long()]
 
 
 def _most(width: int) -> int:

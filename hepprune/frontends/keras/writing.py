@@ -95,6 +95,8 @@ def settled(network: Network, like: Network) -> Network:
             elif name.endswith("weight"):  # the file keeps their quantiser, but no limits of digits
                 limit = getattr(layer, name.replace("weight", "digit_limit"))
                 latent.copy_(torch.where(limit >= digits.UNLIMITED, latent, used))
+            else:  # a layer without a bias has none either where training moved one that acts as zero
+                latent.copy_(torch.where(used == 0, used, latent))
     return copy
 
 

@@ -21,7 +21,8 @@ from hepprune.frontends.pytorch.values import Constant, Value
 from hepprune.network import Activation, Layer, Permute, Reshape, Shared, Weighted
 from hepprune.quantisers import to_json
 
-_NO_BIAS = FixedPoint(1, 1)  # holds zero, which is all that a layer without a bias adds
+# Holds zero, which is all that a layer without a bias adds, in training too.
+_NO_BIAS = FixedPoint(1, 1, True, "RND", "SAT")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -77,7 +77,8 @@ def _typed(native: Native, part: Part, layout: Layout) -> Part:
     if not isinstance(layer, Weighted) or (found is None and not types.is_none(native.config.get("kq_conf"))):
         raise native.refuse("has no quantiser for its kernel")
     bias = types.type_of(native, "bq_conf", "bq", weights=biases[0]) if biases else None
-    none = None if biases else FixedPoint(1, 1, signed=False)  # of the zeros that stand in for a bias
+    # of the zeros that stand in for a bias, and stay that in training
+    none = None if biases else FixedPoint(1, 1, False, "RND", "SAT")
     try:
         weight_type = None if found is None else types.arranged(found, layout.rows, kernel.shape)
         bias_type = none if bias is None else types.plain(types.arranged(bias, layout.bias_rows, biases[0].shape))
