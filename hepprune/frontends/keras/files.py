@@ -18,6 +18,7 @@ _MAX_BYTES = 2**30
 _MAX_CONFIG = 2**24
 # The weights of a `model.json`, by its stem.
 _WEIGHTS = ("{}_weights.h5", "{}.weights.h5", "model.weights.h5", "model_weights.h5", "weights.h5", "{}.h5")
+_OLDER = "_layer_checkpoint_dependencies"  # in files of Keras up to 2.14, whose numbers of 2.13 have gaps
 _BIT_WIDTH = re.compile(r"/(fixed|float)_point_quantizer(_k[bi][if])?(_\d{1,9})?/")
 # What h5py, zipfile, zlib and json raise on damaged or foreign content.
 _DAMAGE = (
@@ -217,13 +218,15 @@ def _wrapped_name(entry: Mapping[str, Any]) -> str | None:
 def _layers(store: ArrayFile, root: str, config: Any, prefix: str = "") -> dict[str, Stored]:
     """Return the arrays of a Keras 3 weights file, whose groups are named after classes and counted."""
     found: dict[str, Stored] = {}
-    container = next((c for c in ("layers", "_layer_checkpoint_dependencies") if store.has(joined(root, c))), "layers")
+    container = next((c for c in ("layers", _OLDER) if store.has(joined(root, c))), "layers")
     named, counts = store.named(joined(root, container)), dict[str, int]()
     for entry in entries(config):
-        name, kind = name_of(entry), str(entry.get("class_name"))
+        name, kind = name_of(entry), str(entry.get("class_name")).rpartition(">")[2]  # behind the package's name
         plain = snake_case("Functional" if kind == "Model" else kind)
         counts[plain] = counts.get(plain, -1) + 1
         counted = plain if counts[plain] == 0 else f"{plain}_{counts[plain]}"
+        if container == _OLDER:
+            counted = dict(enumerate(store.numbered(joined(root, container), plain))).get(counts[plain], counted)
         group = joined(root, container, named.get(name, counted))
         if kind in MODELS:
             found |= _layers(store, group, entry.get("config"), f"{prefix}{name}/")

@@ -128,6 +128,11 @@ class ArrayFile:
                 names[str(variables.attrs["name"])] = key
         return names
 
+    def numbered(self, container: str, kind: str) -> list[str]:
+        """Return the groups of a container that are called by a class and a number, in the order of those."""
+        found = [re.fullmatch(rf"{re.escape(kind)}(?:_(\d{{1,9}}))?", key) for key in self._group(container) or ()]
+        return [match[0] for match in sorted(filter(None, found), key=lambda match: int(match[1] or 0))]
+
     def numbers(self, group: str) -> list[str]:
         """Return the numbered arrays of a group, in order."""
         return sorted((key for key in self._group(group) or () if key.isdecimal()), key=int)

@@ -1,10 +1,8 @@
-"""Makes `hgq1.zip` beside it; run with HGQ 0.2.6 and TensorFlow 2.21 with tf_keras, which has to answer as `keras`.
-
-`TF_USE_LEGACY_KERAS=1 python make_hgq1.py`, with `sys.modules["keras"] = tf_keras` where Keras 3 is installed as well.
-"""
+"""Makes `hgq1.zip` beside it: `python make_hgq1.py` with HGQ 0.2.6 and TensorFlow 2.13, whose Keras is the second."""
 
 import tempfile
 import zipfile
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -20,24 +18,29 @@ from HGQ.layers import (
     PFlatten,
     PReshape,
 )
+from moving import moving
 from tensorflow import keras
 
 HERE = Path(__file__).parent
-rng = np.random.default_rng(0)
 
 
-def spread(model: keras.Model) -> None:
+def spread(model: keras.Model, rng: np.random.Generator) -> None:
     """Give every weight and value bits of its own, some of them few, and every normalisation something to do."""
     for weight in model.weights:
         if "_bw" in weight.name:
-            weight.assign(weight + rng.integers(-4, 2, weight.shape).astype("float32"))
+            weight.assign(weight + rng.integers(-3, 4, weight.shape).astype("float32"))
+        elif "gamma" in weight.name:
+            weight.assign(rng.uniform(0.7, 1.5, weight.shape))
         elif "variance" in weight.name:
             weight.assign(rng.uniform(0.5, 2, weight.shape))
-        elif any(name in weight.name for name in ("mean", "bn_beta", "bias", "gamma")):
+        elif any(name in weight.name for name in ("mean", "bn_beta", "bias")):
             weight.assign(rng.normal(size=weight.shape) * 0.3)
 
 
-def main() -> None:
+def made(seed: int) -> tuple[keras.Model, np.ndarray]:
+    """Return a model with everything drawn by the seed, and jets that it was traced with."""
+    rng = np.random.default_rng(seed)
+    keras.utils.set_random_seed(seed)
     layers = [
         HQuantize(input_shape=(4, 4, 2), name="rounded"),
         HConv2D(3, 2, activation="relu", name="maps"),
@@ -52,8 +55,14 @@ def main() -> None:
     model = keras.Sequential(layers)
     features = rng.normal(size=(64, 4, 4, 2)).astype("float32")
     model(features)
-    spread(model)
+    spread(model, rng)
     trace_minmax(model, features, verbose=0)
+    return model, features
+
+
+def main() -> None:
+    drawn = (made(seed) for seed in count())
+    model, features = next(each for each in drawn if moving(each[0].predict(each[1], verbose=0)))
     proxy = to_proxy_model(model, aggressive=False)
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(HERE / "hgq1.zip", "w", zipfile.ZIP_DEFLATED) as kept:
         model.save(Path(folder) / "model.h5")

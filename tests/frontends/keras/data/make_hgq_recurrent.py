@@ -1,11 +1,13 @@
 """Makes hgq_recurrent.keras and hgq_gru.keras, their features and outputs; run as make_hgq.py says, which runs what is written as well."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 from hgq.layers import QGRU, QDense, QSimpleRNN
+from moving import moving
 
 HERE = Path(__file__).parent
 rng = np.random.default_rng(5)
@@ -38,12 +40,14 @@ def gated() -> keras.Model:
     return keras.Model(steps, QDense(2, name="logits")(second))
 
 
-def keep(made: keras.Model, name: str) -> None:
-    features = rng.normal(0, 1.5, (40, *made.input_shape[1:])).astype("float32")
-    made(features, training=True)
-    path = HERE / f"{name}.keras"
-    filled(made).save(path)
-    outputs = keras.ops.convert_to_numpy(keras.models.load_model(path, compile=False)(features))
+def keep(build: Callable[[], keras.Model], name: str) -> None:
+    path, outputs = HERE / f"{name}.keras", np.zeros((1, 1))
+    while not moving(outputs):
+        made = build()
+        features = rng.normal(0, 1.5, (40, *made.input_shape[1:])).astype("float32")
+        made(features, training=True)
+        filled(made).save(path)
+        outputs = keras.ops.convert_to_numpy(keras.models.load_model(path, compile=False)(features))
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -52,5 +56,5 @@ def keep(made: keras.Model, name: str) -> None:
     np.savez(path.with_suffix(".npz"), features=features, outputs=outputs)
 
 
-keep(model(), "hgq_recurrent")
-keep(gated(), "hgq_gru")
+keep(model, "hgq_recurrent")
+keep(gated, "hgq_gru")

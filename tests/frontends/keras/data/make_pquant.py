@@ -7,11 +7,14 @@ FEATURES.npz OUTPUTS.npy` runs one, which tells whether PQuantML takes what was 
 """
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import pquant
+from moving import moving
 from pquant.core.keras.activations import PQActivation, PQSoftmax
 from pquant.core.keras.layers import (
     PQAvgPool1d,
@@ -111,38 +114,41 @@ def filled(model: keras.Model, *, masked: bool) -> keras.Model:
     return model
 
 
-def models() -> dict[str, keras.Model]:
+def models() -> dict[str, Callable[[], keras.Model]]:
     fine = {"use_high_granularity_quantization": True, "granularity": "per_weight"}
-    found = {
-        "dense": filled(dense(settings("dst", granularity="per_weight")), masked=True),
-        "dense_fine": filled(dense(settings("cs", **fine)), masked=True),
-        "dense_wrapped": filled(
-            dense(settings("wanda", overflow_mode_data="WRAP", overflow_mode_parameters="WRAP", round_mode="TRN")),
-            masked=True,
-        ),
-        "dense_multiplied": filled(
-            dense(settings("autosparse", use_relu_multiplier=True, overflow_mode_parameters="SAT_SYM")), masked=False
-        ),
-        "steps": filled(steps(settings("pdp", granularity="per_channel")), masked=True),
-        "steps_fine": filled(steps(settings("ap", **fine)), masked=False),
-        "image": filled(image(settings("mdmm")), masked=False),
-        "image_wanda": filled(image(settings("wanda", granularity="per_channel")), masked=True),
-        "image_fine": filled(image(settings("pdp", overflow_mode_parameters="WRAP", **fine)), masked=True),
+    wrapped = {"overflow_mode_data": "WRAP", "overflow_mode_parameters": "WRAP", "round_mode": "TRN"}
+    multiplied = {"use_relu_multiplier": True, "overflow_mode_parameters": "SAT_SYM"}
+
+    def of(build: Callable[[object], keras.Model], method: str, *, masked: bool, **changed: object) -> keras.Model:
+        return filled(build(settings(method, **changed)), masked=masked)
+
+    return {
+        "dense": partial(of, dense, "dst", masked=True, granularity="per_weight"),
+        "dense_fine": partial(of, dense, "cs", masked=True, **fine),
+        "dense_wrapped": partial(of, dense, "wanda", masked=True, **wrapped),
+        "dense_multiplied": partial(of, dense, "autosparse", masked=False, **multiplied),
+        "steps": partial(of, steps, "pdp", masked=True, granularity="per_channel"),
+        "steps_fine": partial(of, steps, "ap", masked=False, **fine),
+        "image": partial(of, image, "mdmm", masked=False),
+        "image_wanda": partial(of, image, "wanda", masked=True, granularity="per_channel"),
+        "image_fine": partial(of, image, "pdp", masked=True, overflow_mode_parameters="WRAP", **fine),
+        "dense_compressed": lambda: apply_compression(of(dense, "dst", masked=True)),
     }
-    compressed = filled(dense(settings("dst")), masked=True)
-    found["dense_compressed"] = apply_compression(compressed)
-    return found
 
 
-def composed() -> dict[str, keras.Model]:
+def composed() -> dict[str, Callable[[], keras.Model]]:
     """Return models of layers that are made of others."""
     fine = {"use_high_granularity_quantization": True, "granularity": "per_weight"}
-    found = {}
+
+    def of(build: Callable[[object], keras.Model], method: str, **changed: object) -> keras.Model:
+        return filled(build(settings(method, **changed)), masked=True)
+
+    found: dict[str, Callable[[], keras.Model]] = {}
     for make, few in ((separable, "per_channel"), (attention, "per_weight"), (across, "per_tensor")):
         name = make.__name__
-        found[name] = filled(make(settings("pdp", granularity=few)), masked=True)
-        found[f"{name}_fine"] = filled(make(settings("cs", overflow_mode_parameters="WRAP", **fine)), masked=True)
-        found[f"{name}_compressed"] = apply_compression(filled(make(settings("dst")), masked=True))
+        found[name] = partial(of, make, "pdp", granularity=few)
+        found[f"{name}_fine"] = partial(of, make, "cs", overflow_mode_parameters="WRAP", **fine)
+        found[f"{name}_compressed"] = lambda make=make: apply_compression(of(make, "dst"))
     return found
 
 
@@ -160,15 +166,18 @@ def main() -> None:
         np.save(sys.argv[3], keras.ops.convert_to_numpy(model(several if len(several) > 1 else several[0])))
         return
     folder = Path(sys.argv[1])
-    for name, model in (composed() if sys.argv[2:] else models()).items():
-        several = [rng.normal(0, 3, (64, *given.shape[1:])).astype("float32") for given in model.inputs]
-        features = several if len(several) > 1 else several[0]
-        outputs = keras.ops.convert_to_numpy(model(features))
+    for name, build in (composed() if sys.argv[2:] else models()).items():
+        outputs: np.ndarray = np.zeros((1, 1))
+        while not moving(outputs):
+            model = build()
+            several = [rng.normal(0, 3, (64, *each.shape[1:])).astype("float32") for each in model.inputs]
+            given = several if several[1:] else several[0]
+            outputs = keras.ops.convert_to_numpy(model(given))
         model.save(folder / f"{name}.keras")
         again = keras.models.load_model(folder / f"{name}.keras", compile=False)
-        np.testing.assert_array_equal(keras.ops.convert_to_numpy(again(features)), outputs)
-        named = {f"features_{number}": each for number, each in enumerate(several)} if several[1:] else {}
-        np.savez(folder / f"{name}.npz", outputs=outputs, **(named or {"features": features}))
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(again(given)), outputs)
+        named = {f"features_{number}": each for number, each in enumerate(several)}
+        np.savez(folder / f"{name}.npz", outputs=outputs, **(named if several[1:] else {"features": several[0]}))
 
 
 main()

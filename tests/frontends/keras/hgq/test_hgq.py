@@ -20,6 +20,7 @@ from hepprune.network import Network, Weighted
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from tests.frontends import interpreters
+from tests.frontends.keras.data.moving import moving
 from tests.networks import weighted
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
@@ -37,6 +38,7 @@ def test_a_network_computes_what_hgq_computes_bit_for_bit(name: str, dtype: torc
     with torch.no_grad():
         outputs = network(name).to(dtype)(torch.as_tensor(kept["features"], dtype=dtype))
     np.testing.assert_array_equal(outputs.numpy().astype(np.float32), kept["outputs"])
+    assert moving(kept["outputs"])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -25,6 +25,7 @@ from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints, Minifloat
 from tests.firmware.networks import together
 from tests.frontends import interpreters
+from tests.frontends.keras.data.moving import moving
 from tests.networks import weighted
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
@@ -56,6 +57,7 @@ def test_a_network_computes_what_hgq_computes_bit_for_bit(name: str, dtype: torc
     features, wanted = kept(name)
     network = frontend.read(DATA / f"hgq_{name}.keras").to(dtype)
     np.testing.assert_array_equal(outputs(network, features.to(dtype)).astype(np.float32), wanted)
+    assert moving(wanted)
 
 
 def test_values_and_weights_have_the_types_of_the_file() -> None:

@@ -17,6 +17,7 @@ from hepprune.network.ranges import exact_activations, exact_logits
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from tests.frontends import interpreters
+from tests.frontends.keras.data.moving import moving
 from tests.frontends.keras.hgq.test_hgq import altered
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
@@ -30,6 +31,7 @@ def test_a_cell_computes_what_hgq_computes_bit_for_bit(path: Path, dtype: torch.
     with torch.no_grad():
         outputs = frontend.read(path).to(dtype)(torch.as_tensor(kept["features"], dtype=dtype))
     np.testing.assert_array_equal(outputs.numpy().astype(np.float32), kept["outputs"])
+    assert moving(kept["outputs"])
 
 
 def test_weights_of_a_cell_without_bits_are_pruned() -> None:

@@ -18,6 +18,7 @@ from hepprune.frontends import keras as frontend
 from hepprune.network import Network
 from hepprune.pruning.structure import surgery
 from tests.frontends import interpreters
+from tests.frontends.keras.data.moving import moving
 from tests.networks import weighted
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
@@ -49,6 +50,7 @@ def test_a_network_computes_what_pquant_computes_bit_for_bit(name: str, folder: 
     with torch.no_grad():
         outputs = frontend.read(folder / f"{name}.keras")(given(kept))
     np.testing.assert_array_equal(outputs.numpy(), kept["outputs"])
+    assert moving(kept["outputs"])
 
 
 def written(name: str, folder: Path, place: Path) -> tuple[Path, np.ndarray]:
