@@ -53,11 +53,16 @@ def activations(network: Network, n_jets: int) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["convolutions_1d", "convolutions_2d", "moves", "merges", "functions", "attention", "cells"]
-)
-def test_every_layer_of_the_networks_that_hls4ml_builds_is_exact(name: str) -> None:
-    assert_exact(getattr(test_projects, name)("io_parallel"))
+@pytest.mark.parametrize("build", (*test_projects.EXACT, *test_projects.PARALLEL))
+def test_every_layer_of_the_networks_that_hls4ml_builds_is_exact(build: Callable[[str], Network]) -> None:
+    assert_exact(build("io_parallel"))
+
+
+@pytest.mark.slow
+def test_every_layer_that_hls4ml_computes_from_tables_is_exact_with_types() -> None:
+    network = test_projects.tables("io_parallel", n_steps=2)
+    (features,) = random_features(network, 300)
+    assert_exact(quantise(network, features.astype(np.float32), Precision(inputs=FEATURES, activation_bits=5)))
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from hepprune.network.layers import (
     Reshape,
     Slice,
     Softmax,
+    TopK,
     UpSample,
 )
 from hepprune.network.layers.recurrent import GATES
@@ -40,12 +41,13 @@ RESULTS = FixedPoint(8, 4, True, "RND", "SAT")
 class Builder:
     """A network under construction: layers, edges, and the layer that the next one reads."""
 
-    def __init__(self, rng: np.random.Generator, *, fixed: bool) -> None:
-        self.rng, self.fixed = rng, fixed
+    def __init__(self, rng: np.random.Generator, *, fixed: bool, small: bool = False) -> None:
+        self.rng, self.fixed, self.most = rng, fixed, 2 if small else 5
         self.layers: list[Layer] = []
         self.sources: dict[str, tuple[str, ...]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self.last = self.add(Input("x", (int(rng.integers(4, 7)), int(rng.integers(2, 5)))))
+        shape = (2, 2) if small else (int(rng.integers(4, 7)), int(rng.integers(2, 5)))
+        self.last = self.add(Input("x", shape))
 
     def add(self, layer: Layer, *sources: str, exact: bool = True) -> str:
         """Add a layer; with a result type in fixed point, unless what it puts out is on its arguments' grid."""
@@ -89,7 +91,7 @@ class Builder:
         return self.add(Conv(self.name("conv"), weight, bias, padding=padding, groups=groups, **types))
 
     def some(self) -> int:
-        return int(self.rng.integers(2, 6))
+        return int(self.rng.integers(2, self.most + 1))
 
 
 def dense(b: Builder) -> None:
@@ -133,7 +135,7 @@ def layer_norm(b: Builder) -> None:
 
 
 def pool(b: Builder) -> None:
-    if b.steps >= 4:
+    if b.steps >= min(4, b.shapes["x"][0]):
         b.add(Pool(b.name("pool"), str(b.rng.choice(["max", "average"])), (2,)))
 
 
@@ -201,31 +203,56 @@ def borders(b: Builder) -> None:
     b.add(Crop(b.name("crop"), ((1, 2),)))
 
 
+def image(b: Builder) -> None:
+    """A convolution and a pooling over positions and channels, as an image of one colour."""
+    steps, width = b.shapes[b.last]
+    b.add(Reshape(b.name("image"), (steps, width, 1)))
+    weight, bias, types = b.arrays(b.some(), 2, 2, 1)
+    b.add(Conv(b.name("conv"), weight, bias, padding=((1, 1), (1, 1)), **types))
+    b.add(Pool(b.name("pool"), str(b.rng.choice(["max", "average"])), (2, 2), strides=(1, 2)))
+    rows, columns, maps = b.shapes[b.last]
+    b.add(Reshape(b.name("rows"), (rows, columns * maps)))
+
+
+def largest(b: Builder) -> None:
+    b.add(TopK(b.name("top"), max(1, b.channels - 1)))
+
+
+def bidirectional(b: Builder) -> None:
+    start = b.last
+    both = [_cell(b, start, backwards=backwards) for backwards in (False, True)]
+    b.add(Concatenate(b.name("join")), *both)
+
+
 def recurrent(b: Builder) -> None:
+    _cell(b, b.last)
+
+
+def _cell(b: Builder, read: str, *, backwards: bool | None = None) -> str:
     cell, n_out = str(b.rng.choice(list(GATES))), b.some()
     rows = GATES[cell] * n_out
-    weight, bias, types = b.arrays(rows, b.channels)
+    weight, bias, types = b.arrays(rows, b.shapes[read][-1])
     recurrent_weight, recurrent_bias, _ = b.arrays(rows, n_out)
     if b.fixed:
         types |= {"recurrent_weight_type": WEIGHTS, "state_type": RESULTS}
     arrays = {"weight": weight, "recurrent_weight": recurrent_weight, "bias": bias, "recurrent_bias": recurrent_bias}
-    options = {"return_sequences": True, "backwards": bool(b.rng.random() < 0.5)}
-    after = bool(b.rng.random() < 0.5)
-    b.add(Recurrent(b.name("cell"), cell, reset_after=after, **arrays, **types, **options))
+    turned_round, after = (bool(b.rng.random() < 0.5) for _ in range(2))
+    options = {"return_sequences": True, "backwards": turned_round if backwards is None else backwards}
+    return b.add(Recurrent(b.name("cell"), cell, reset_after=after, **arrays, **types, **options), read)
 
 
 STAGES: dict[str, Callable[[Builder], None]] = {
     stage.__name__: stage
     for stage in (
         *(dense, convolution, depthwise, grouped, relu, activation, prelu, batch_norm, layer_norm, pool, residual),
-        *(joined, split, shared, attention, one_head, turned, borders, recurrent),
+        *(joined, split, shared, attention, one_head, turned, borders, recurrent, image, largest, bidirectional),
     )
 }
 
 
-def build(stages: list[str], *, seed: int, fixed: bool, flat: bool) -> Network:
+def build(stages: list[str], *, seed: int, fixed: bool, flat: bool, small: bool = False) -> Network:
     """Return a network of these stages, a flatten or a pooling over positions, and a dense layer to three classes."""
-    builder = Builder(np.random.default_rng(seed), fixed=fixed)
+    builder = Builder(np.random.default_rng(seed), fixed=fixed, small=small)
     for stage in stages:
         STAGES[stage](builder)
     steps, channels = builder.shapes[builder.last]
