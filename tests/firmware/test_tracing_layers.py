@@ -53,7 +53,7 @@ def activations(network: Network, n_jets: int) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("build", (*test_projects.EXACT, *test_projects.PARALLEL))
+@pytest.mark.parametrize("build", [*test_projects.EXACT, *test_projects.PARALLEL])
 def test_every_layer_of_the_networks_that_hls4ml_builds_is_exact(build: Callable[[str], Network]) -> None:
     assert_exact(build("io_parallel"))
 
