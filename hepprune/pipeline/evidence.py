@@ -22,6 +22,7 @@ from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
 from hepprune.network import Layer, Network, Recurrent
 from hepprune.network.layers.recurrent import GATES
 from hepprune.pruning.structure import surgery
+from hepprune.pruning.structure.constants import constants
 from hepprune.pruning.structure.coupling.units import follow, read_by_constants
 from hepprune.sample import Sample
 from hepprune.scores import Difference, amount, form, label, scale
@@ -44,8 +45,10 @@ def least(network: Network, price: Callable[[Network], Estimate], *, tries: int 
     """Return the least of each figure that any of several smallest networks is priced at.
 
     Which weight is left decides what biases and functions behind it cost, so the largest is tried and others by chance.
+    What puts out constants says nothing, as where a ReLU never lets the one weight through, unless all of them do.
     """
-    found = [price(smallest(network, seed=seed)) for seed in range(tries)]
+    made = [smallest(network, seed=seed) for seed in range(tries)]
+    found = [price(each) for each in [each for each in made if _moves(each)] or made]
     known = [each.resources.known() for each in found]
     cells = Resources(**{name: min(each[name] for each in known) for name in known[0]})
     return replace(
@@ -54,6 +57,11 @@ def least(network: Network, price: Callable[[Network], Estimate], *, tries: int 
         latency_cycles=min(each.latency_cycles for each in found),
         interval_cycles=min(each.interval_cycles for each in found),
     )
+
+
+def _moves(network: Network) -> bool:
+    values = constants(network)
+    return any(bool(values[name].isnan().any()) for name in network.raw_outputs)
 
 
 @torch.no_grad()
