@@ -26,7 +26,13 @@ PRICE = partial(cost.estimate, target=targets.load("generic_vu13p"), strategy="d
 INPUTS = FixedPoint(7, 3, True, "RND", "SAT")
 SHORT = Fit(epochs=1, batch_size=256, learning_rate=3e-3)
 QUICK = Settings(stages=4, step=0.2, statistics_jets=500, fine_tune=SHORT, settle=Fit(epochs=3), trim=SHORT)
-FAMILIES = {"residual": 0.5, "convolution": 0.5, "recurrent": 0.8, "attention": 0.8, "two_heads": 0.5}  # pruned uniformly
+FAMILIES = {
+    "residual": 0.5,
+    "convolution": 0.5,
+    "recurrent": 0.8,
+    "attention": 0.8,
+    "two_heads": 0.5,
+}  # pruned uniformly
 
 
 def two_heads() -> Network:
