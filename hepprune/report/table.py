@@ -33,9 +33,9 @@ def networks(summary: Summary) -> list[list[str]]:
         },
         "neurons": ["-".join(map(str, t.layer_sizes)) for t in taggers],
         "non-zero weights": [f"{t.nonzero_weights:,}" for t in taggers],
-        "bits of all inputs": [_whole(t.input_bits) for t in taggers],
-        "bits of all activations": [_whole(t.activation_bits) for t in taggers],
-        "bits of a weight (mean)": ["" if t.weight_bits is None else f"{t.weight_bits:.1f}" for t in taggers],
+        "input bits": [_whole(t.input_bits) for t in taggers],
+        "activation bits": [_whole(t.activation_bits) for t in taggers],
+        "bits per weight": ["" if t.weight_bits is None else f"{t.weight_bits:.1f}" for t in taggers],
         "LUT (solved adder graph)": [_whole(t.solved_lut) for t in taggers],
         "LUT (measured)": [
             _figure(t.measured, "lut") if t.measured and summary.uniform.measured else "" for t in taggers

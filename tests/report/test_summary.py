@@ -111,7 +111,7 @@ def test_older_summaries_are_read_and_newer_ones_by_older_readers(found: Summary
 
 
 def test_the_table_has_bits_where_they_are_known(found: Summary) -> None:
-    of = "bits of all inputs", "bits of all activations", "bits of a weight (mean)"
+    of = "input bits", "activation bits", "bits per weight"
     known = replace(found, baseline=replace(found.baseline, input_bits=128, activation_bits=1768, weight_bits=4.251))
     assert not set(of) & {row[0] for row in table.networks(found)}
     rows = {label: cells for label, *cells in table.networks(known)}

@@ -97,7 +97,7 @@ def test_stages_take_last_places_of_values_too_and_the_graph_computes_the_networ
         validation,
         budget=Budget(resources=Resources(lut=limit)),
         price=PRICE,
-        granularities=moves.ALLOCATED,
+        granularities=("neuron", "bit"),
         settings=QUICK,
     )
     taken = {layer for stage in found.stages for step in stage.steps if step.kind == "bit" for layer in step.layers}

@@ -25,9 +25,9 @@ from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.search.allocation import bits, goals, leaving_one, saved, within
 from hepprune.search.moves import missed
+from hepprune.search.moves.values import NOISE
 from hepprune.search.prices import Price
 
-NOISE = 16.0  # how much more than alone a bit is worth among others: the noise of many rounded values adds up
 _EXTRA_BITS = 1.0  # of an addition beyond those of what its digit reads
 _OWN_BITS = 0.5  # LUT that a bit of a ReLU costs where nothing reads it
 _TURNS, _HALVINGS = 3, 13

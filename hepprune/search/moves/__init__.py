@@ -20,7 +20,7 @@ from hepprune.quantisers import FixedPoints
 from hepprune.search.moves import knobs
 from hepprune.search.moves.knobs import Knob
 from hepprune.search.moves.neurons import BLOCK, Branch, Neurons
-from hepprune.search.moves.values import Values
+from hepprune.search.moves.values import NOISE, Values
 from hepprune.search.sensitivity import ROW, SensitivityCurve, cuttable
 
 # What the search of a strategy may choose where a recipe says nothing, and what else it may say: what pays there.
@@ -102,7 +102,8 @@ class PerKernel:
                 yield Move(what.cuts, what.score(statistics, importance.fisher) * scale, BLOCK)
                 continue
             if isinstance(what, Values):
-                yield from _shorter_values(what, what.scores(statistics, importance.fisher) * scale, fraction)
+                scores = what.scores(statistics, importance.fisher) * (scale * NOISE)  # others follow
+                yield from _shorter_values(what, scores, fraction)
                 continue
             scored = "weight" if granularity == ROW else granularity
             scores = importance.fisher(what, scored, statistics[what.name]) * scale

@@ -14,6 +14,8 @@ from hepprune.pruning.masks import BIT, Cut, Cuts
 from hepprune.pruning.statistics import Statistics
 from hepprune.quantisers import FixedPoints
 
+NOISE = 16.0  # how much more than alone a bit is worth among others: the noise of many rounded values adds up
+
 
 @dataclass(frozen=True, eq=False)
 class Values:

@@ -24,6 +24,7 @@ from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.search import greedy, moves
 from hepprune.search.allocation import bits, competition
+from hepprune.search.moves.values import NOISE
 from hepprune.search.stages import Outcome, Problem, Settings
 from hepprune.task import Regression
 from hepprune.training import Fit
@@ -196,7 +197,7 @@ def test_the_value_that_a_loss_minds_least_loses_its_last_bit(tagger: Network, j
         noise = own[name].double() / 2 * torch.as_tensor(3 * 4.0**-before.fractions / 12)
         (least,) = move.cuts[0].units
         assert least == int(noise.argmin())
-        assert move.predicted_loss == pytest.approx(float(noise.min()), rel=1e-3, abs=1e-12)
+        assert move.predicted_loss == pytest.approx(NOISE * float(noise.min()), rel=1e-3, abs=1e-12)
         made = move.made(network)
         after = made[name].result
         assert (before.width - after.width).tolist() == [int(i == least) for i in range(len(noise))]
