@@ -1,4 +1,4 @@
-"""Bits of a network: those of the values that its layers hand on, and those that its weights need."""
+"""Bits of a network: those of the values that its layers put out, and those that its weights need."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ _MANTISSA = 53  # bits of a float64
 
 
 def of_values(network: Network) -> dict[str, NDArray[np.int64]]:
-    """Return the bits of each value of one jet, (n_values,), by the layer that hands it on; of fixed-point types."""
+    """Return the bits of each value of one jet, (n_values,), by the layer that puts it out; of fixed-point types."""
     typed = {la.name: la.result for la in network if isinstance(la.result, FixedPoint | FixedPoints)}
     return {name: np.broadcast_to(kind.width, network.shapes[name]).ravel() for name, kind in typed.items()}
 

@@ -1,4 +1,4 @@
-"""Values whose last places a search may take: features, and what neurons hand on, each with a type of its own."""
+"""Values whose last places a search may take: features, and what neurons put out, each with a type of its own."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
