@@ -61,7 +61,7 @@ def test_tables_within_modules_are_exact(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_counts_are_those_of_the_flat_design(tmp_path: Path) -> None:
-    solution = rtl.solve(deep_sets(3))
+    solution = rtl.solve(deep_sets(2))
     modules, flat = (
         yosys.synthesise(synthesis.Job.of(design, tmp_path / str(len(places)) / "run")).resources
         for places in (solution.places, ())
