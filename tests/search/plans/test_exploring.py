@@ -113,7 +113,7 @@ def test_a_larger_budget_never_gives_a_worse_metric(case: Case) -> None:
     for plans in (case.every, case.some):
         found = [(problem.limits, case.chosen(plans, problem)) for problem in budgets(case)]
         met = [limits for limits, _ in found if any(priced.fits(limits) for priced in plans)]
-        assert len(met) > 8
+        assert len(met) >= 8
         for (small, one), (large, other) in itertools.permutations(found, 2):
             larger = all(name in small and small[name] <= limit for name, limit in large.items())
             if larger and one is not None:
