@@ -91,7 +91,7 @@ def test_a_script_exists_with_its_options(page: str, words: list[str]) -> None:
 def test_every_row_of_the_benchmarks_has_a_script_or_a_command() -> None:
     rows = re.findall(r"^\|[^|]+\| ([^|]*`[^|]+) \|", (pages.ROOT / "docs/benchmarks.md").read_text(), re.MULTILINE)
     found = [command.split() for row in rows for command in re.findall(r"`([^`]+)`", row)]
-    scripts = [words for words in found if words[0] not in {"hepprune", "make"}]
+    scripts = [words for words in found if words[0] not in OF_A_PROGRAM]
     assert len(scripts) > 20
     for name, *rest in scripts:
         text = (pages.ROOT / f"benchmarks/{name}.py").read_text(encoding="utf-8")
