@@ -23,8 +23,9 @@ def kinds(page: Path) -> set[str]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Return the commands of a page's shell blocks in their order, each as its words; `&&` parts them."""
-    return [part for line in _joined(page, "bash") for part in _parts(line)]
+    """Return the commands of a page's shell blocks, then of its workflows, each as its words; `&&` parts them."""
+    steps = [line for body in fences(page, "yaml") for line in re.findall(r"^ +- run: (.*)$", body, re.MULTILINE)]
+    return [part for line in (*_joined(page, "bash"), *steps) for part in _parts(line)]
 
 
 def shown(page: Path) -> list[list[str]]:
