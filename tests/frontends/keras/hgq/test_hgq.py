@@ -12,11 +12,12 @@ import torch
 import hepprune
 from hepprune import frontends
 from hepprune.errors import NetworkError
+from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
 from hepprune.frontends.keras.files import read_model
 from hepprune.frontends.keras.graph import lower
-from hepprune.network import Network, Weighted
+from hepprune.network import Network, Weighted, exact_logits
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from tests.frontends import interpreters
@@ -39,6 +40,18 @@ def test_a_network_computes_what_hgq_computes_bit_for_bit(name: str, dtype: torc
         outputs = network(name).to(dtype)(torch.as_tensor(kept["features"], dtype=dtype))
     np.testing.assert_array_equal(outputs.numpy().astype(np.float32), kept["outputs"])
     assert moving(kept["outputs"])
+
+
+@pytest.mark.parametrize("name", ["attention", "convolutional", "fused"])
+def test_adder_graphs_of_attention_softmax_and_einsums_are_exact(name: str) -> None:
+    found = network(name)
+    port = found.input.result = found.input.result or FixedPoint(12, 4, True, "RND", "SAT")
+    jets = np.asarray(port(np.load(DATA / f"hgq_{name}.npz")["features"].astype(np.float64)))
+    assert rtl.refusals(found) == {}
+    traced = rtl.solve(found).logic.predict(np.ascontiguousarray(jets).reshape(len(jets), -1))
+    wanted = exact_logits(found, jets)
+    assert moving(wanted)
+    np.testing.assert_array_equal(traced, wanted)
 
 
 @pytest.mark.parametrize("name", NAMES)
