@@ -10,14 +10,14 @@ import torch
 
 from hepprune import digits
 from hepprune.errors import NetworkError
-from hepprune.fixed import Quantiser
+from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.frontends.checking import acting, acting_arrays
 from hepprune.frontends.keras.files import KerasModel, Stored
 from hepprune.frontends.keras.graph import lower
 from hepprune.frontends.keras.hgq.types import plain
 from hepprune.frontends.keras.registry import LAYERS, Floats, Native
 from hepprune.frontends.keras.storing import resized, with_layers
-from hepprune.network import Layer, Network
+from hepprune.network import Layer, Network, Recurrent
 from hepprune.quantisers import FixedPoints
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,8 @@ def same_graph(network: Network, like: Network) -> None:
 def settled(network: Network, like: Network) -> Network:
     """Return a copy in which weights are as a file holds them.
 
-    Pruned ones are zero; where the model has another quantiser than the network, the weights are those that act.
+    Pruned ones are zero; where the model has another quantiser than the network, the weights are those that act. A cell
+    whose file has one bias has the sum of both, in a type of one more bit where its own does not hold that.
     """
     copy = network.clone()
     for layer in copy:
@@ -97,7 +98,20 @@ def settled(network: Network, like: Network) -> Network:
                 latent.copy_(torch.where(limit >= digits.UNLIMITED, latent, used))
             else:  # a layer without a bias has none either where training moved one that acts as zero
                 latent.copy_(torch.where(used == 0, used, latent))
+        if isinstance(layer, Recurrent) and not (layer.cell == "gru" and layer.reset_after):
+            _add_biases(layer)
     return copy
+
+
+def _add_biases(cell: Recurrent) -> None:
+    one, other = cell.used_biases()
+    if not bool(other.any()):
+        return
+    kind, total = cell.bias_type, one + other
+    if isinstance(kind, FixedPoint) and not torch.equal(kind(total), total):
+        cell.bias_type = replace(kind, width=kind.width + 1, integer=kind.integer + 1)
+    cell.bias.copy_(total)
+    cell.recurrent_bias.zero_()
 
 
 def _changed(native: Native, pairs: Iterable[tuple[Layer, Layer]]) -> bool:

@@ -238,3 +238,19 @@ def test_a_cell_of_float_keras_gets_the_biases_that_act(tmp_path: Path) -> None:
     assert isinstance(again, Recurrent)
     for own, acting in zip((again.bias, again.recurrent_bias), cell.used_biases(), strict=True):
         torch.testing.assert_close(own, acting)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "SimpleRNN"])
+def test_a_cell_of_one_bias_gets_the_sum_of_both(kind: str, tmp_path: Path) -> None:
+    """Training moves the recurrent bias too, which files of Keras have in one array with the other."""
+    native = framework("keras")
+    x = native.Input((3, 2))
+    file = save(fill(native.Model(x, getattr(native.layers, kind)(2)(x)), 1), tmp_path / "cell.keras")
+    network = frontends.read(file)
+    (cell,) = (layer for layer in network if isinstance(layer, Recurrent))
+    with torch.no_grad():
+        cell.recurrent_bias += 0.25
+    again = frontends.read(frontends.write(network, tmp_path / "moved.keras", like=file))[cell.name]
+    assert isinstance(again, Recurrent)
+    torch.testing.assert_close(again.bias, cell.bias + cell.recurrent_bias)
+    assert not again.recurrent_bias.any()

@@ -71,6 +71,16 @@ def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
             config, array = held(described, kind, latent=_single(arrays[number]), acting=acting.T, scale=scale.T)
         arrays[number] = array.astype(np.float64)
         changes |= {} if config is None else {key: config}
+    biases = dict(zip(("bias", "recurrent_bias"), layer.used_biases(), strict=True))
+    settled = plain.fill_recurrent(native, {native.name: layer.rebuilt(**biases)})
+    for number, bias in enumerate(settled.weights[2:], 2):
+        scale = np.broadcast_to(scale_of(layer.bias_type), bias.shape).astype(np.float32)
+        latent, acting = _single(arrays[number]), _single(bias)
+        with naming(native, "bias_quantizer"):
+            described = quantiser(native, "bias_quantizer")
+            config, array = held(described, layer.bias_type, latent=latent, acting=acting, scale=scale)
+        arrays[number] = array.astype(np.float64)
+        changes |= {} if config is None else {"bias_quantizer": config}
     return filled.filled(arrays, **changes)
 
 

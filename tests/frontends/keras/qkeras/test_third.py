@@ -63,3 +63,14 @@ def test_places_under_a_mask_are_pruned(folder: Path) -> None:
     limit = weighted(frontend.read(folder / "image.keras"))[0].digit_limit
     assert [tuple(place) for place in torch.nonzero(limit[0, :, :, 0] == 0).tolist()] == [(0, 1), (2, 0)]
     assert torch.equal(limit, limit[:1, :, :, :1].expand_as(limit))
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm", "simple"])
+def test_a_trained_recurrent_bias_goes_into_the_one_of_the_file(name: str, folder: Path) -> None:
+    """The sum of both, which are rounded each for itself, may need a bit more than either."""
+    network = frontend.read(folder / f"{name}.keras")
+    (cell,) = (layer for layer in network if isinstance(layer, Recurrent))
+    with torch.no_grad():
+        cell.recurrent_bias += torch.linspace(-4, 4, len(cell.bias))
+    written = frontend.write(network, folder / "moved.keras", like=folder / f"{name}.keras")
+    np.testing.assert_array_equal(outputs(frontend.read(written), folder, name), outputs(network, folder, name))
