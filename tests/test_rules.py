@@ -1,6 +1,7 @@
 """Every kind of layer gets an answer to every question: a rule that computes, or a refusal by name with what helps."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from hepprune.firmware import rtl
 from hepprune.firmware.layers import DESCRIPTIONS
 from hepprune.firmware.tracing import TRACES
 from hepprune.fixed import FixedPoint
-from hepprune.hardware.cost import describing
+from hepprune.hardware import targets
+from hepprune.hardware.cost import circuits, describing
+from hepprune.hardware.cost.circuits import CIRCUITS
 from hepprune.hardware.cost.describing import PRICED
 from hepprune.network import Dense, Input, Layer, Network, Rules, Shared
 from hepprune.network import layers as kinds
@@ -28,12 +31,15 @@ from hepprune.pruning.structure.coupling import COUPLING
 from hepprune.pruning.structure.removal import REMOVAL
 from tests.network.drawn import typed_graphs
 
+PAGE = Path(__file__).parents[1] / "docs" / "models.md"
+BEGIN, END = "<!-- kinds -->", "<!-- end of kinds -->"
 QUESTIONS: dict[str, Rules] = {
     "precision": PRECISION,
     "range": RANGES,
     "Verilog": TRACES,
     "hls4ml": DESCRIPTIONS,
-    "price": PRICED,
+    "price of Verilog": CIRCUITS,
+    "price of hls4ml": PRICED,
     "coupling": COUPLING,
     "removal": REMOVAL,
     "neurons": SILENCE,
@@ -44,7 +50,8 @@ REFUSED = {
     "range": set(),
     "Verilog": set(),
     "hls4ml": {"Lookup"},
-    "price": {"Lookup"},
+    "price of Verilog": set(),
+    "price of hls4ml": {"Lookup"},
     "coupling": set(),
     "removal": set(),
     "neurons": set(LAYERS) - {"Dense", "Conv", "Recurrent", "Shared"},
@@ -68,6 +75,27 @@ def test_every_kind_is_answered_for_or_refused_with_what_helps(question: str, ki
     else:
         with pytest.raises(NetworkError, match=rf"^layer 'mine' \({kind}\) .+; .+"):
             rules.find(layer)
+
+
+def matrix() -> str:
+    """Return the table of docs/models.md: what there is for every kind of layer, and why something is not there."""
+    asked = {name: blank(kind) for name, kind in sorted(LAYERS.items()) if kind is not Shared}
+    lines = [f"| kind | {' | '.join(QUESTIONS)} |", "|" + "---|" * (len(QUESTIONS) + 1)]
+    for name, layer in asked.items():
+        lines.append(f"| `{name}` | {' | '.join('yes' if layer in rules else '-' for rules in QUESTIONS.values())} |")
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for question, rules in QUESTIONS.items():
+        for name, layer in asked.items():
+            if layer not in rules:
+                why = str(rules.refusal(layer)).partition(f"({name}) ")[2]
+                reasons.setdefault((question, why), []).append(f"`{name}`")
+    named = {key: ", ".join(names) if len(names) < 5 else "all others" for key, names in reasons.items()}
+    return "\n".join([*lines, "", *(f"- {question}, {names}: {why}." for (question, why), names in named.items())])
+
+
+def test_the_docs_have_the_table_of_what_there_is_for_every_kind() -> None:
+    """`python -m tests.test_rules` prints it."""
+    assert matrix() == PAGE.read_text(encoding="utf-8").partition(f"{BEGIN}\n")[2].partition(f"\n{END}")[0]
 
 
 def weights(*shape: int) -> torch.Tensor:
@@ -118,7 +146,8 @@ COMPUTES: dict[str, Callable[[Network], Any]] = {
     "range": accumulators,
     "Verilog": traced,
     "hls4ml": lambda network: hls4ml.described(network, io_type="io_parallel"),
-    "price": lambda network: describing.described(network, describing.Options()),
+    "price of Verilog": lambda network: circuits.estimate(network, targets.load("generic_vu13p")),
+    "price of hls4ml": lambda network: describing.described(network, describing.Options()),
     "coupling": coupling.groups,
     "removal": lambda network: surgery.shrink(network, [Cut("first", "neuron", (1,))]),
     "neurons": lambda network: masks.apply(network, [Cut("mine", "neuron", (0,))]),
@@ -170,3 +199,7 @@ def test_the_types_of_a_drawn_graph_are_all_that_hls4ml_needs_to_be_exact(networ
     assert hls4ml.refusals(network, io_type="io_parallel") == {}
     nodes = hls4ml.described(network, io_type="io_parallel")
     assert [node.name for node in nodes if not node.exact] == []
+
+
+if __name__ == "__main__":
+    print(matrix())  # noqa: T201

@@ -27,6 +27,7 @@ __all__ = ["DESCRIPTIONS", "HlsLayer", "Place", "described", "distinct", "types"
 DESCRIPTIONS: Rules[Callable[[Place, Any], list[HlsLayer]]] = Rules(
     lacks="has no hls4ml form",
     fix="replace it by layers that have one",
+    fixes={layers.Lookup: "hls4ml has no table for each edge; build its Verilog, which has one"},
     table={
         layers.Input: ports.features,
         layers.Softmax: ports.softmax,

@@ -254,5 +254,6 @@ _OPERATIONS: dict[type[layers.Layer], Callable[[Any, _Place], Operation]] = {
 PRICED = Rules(
     lacks="has no price",
     fix="layers with one: " + ", ".join(sorted(kind.__name__ for kind in _OPERATIONS)),
+    fixes={layers.Lookup: "hls4ml cannot build it; take strategy distributed_arithmetic, whose Verilog has it"},
     table=_OPERATIONS,
 )
