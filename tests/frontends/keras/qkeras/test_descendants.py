@@ -15,6 +15,7 @@ from hepprune.network import Weighted
 from hepprune.quantisers import Scaled
 from tests.frontends.keras.published import PAGE, loaded, tf
 from tests.frontends.keras.qkeras.test_qkeras import known, on_grid, randomised, same
+from tests.reference import MORE
 
 NAMES = sorted(kind for kind, known in LAYERS.items() if known.typed and not kind.startswith("PQ"))
 
@@ -97,3 +98,25 @@ def test_an_einsum_of_qkeras_heirs_is_read_with_its_quantisers(
     with tf().keras.utils.custom_object_scope({"QEinsumDense": einsum}):
         again = loaded(frontend.write(network, tmp_path / f"changed{suffix}", like=path))
     same(network, again, features, 1e-6 if alpha == "'auto'" else 0.0)
+
+
+JEDI = MORE / "hgq" / "alkaid-ae" / "jedi_8.h5"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.xdist_group("tensorflow")
+@pytest.mark.skipif(not JEDI.exists(), reason="the published interaction network is not here")
+def test_a_tagger_of_later_qkeras_agrees_with_the_released_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its quantisers name a scale of an earlier training, null, which the released QKeras does not know."""
+    tf()
+    from qkeras import quantized_bits
+
+    def made(cls: Any, config: dict[str, Any]) -> Any:
+        assert config.pop("post_training_scale", None) is None
+        return cls(**config)
+
+    monkeypatch.setattr(quantized_bits, "from_config", classmethod(made))
+    network, features = frontend.read(JEDI), on_grid(np.random.default_rng(0), 1000, 8, 3)
+    same(network, loaded(JEDI), features, 1e-6)
+    assert np.ptp(np.asarray(loaded(JEDI)(features)), axis=0).all()
