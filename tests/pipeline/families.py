@@ -53,7 +53,8 @@ def job(folder: Path, file: Path, *, n_jets: int = 50, **changes: Any) -> Contex
         kinds = {name: ak.type(ak.Array(values)).content for name, values in columns.items()}
         root.mktree("Jets", kinds).extend(columns)
     content = {"name": "family", "data": _data(network, n_out), "model": {"file": str(file)}}
-    content |= {"budget": {"lut_of_baseline": 0.7}} | changes
+    lost = {"max_loss": {"mean_squared_error": 1.0}} if n_out == 1 else {}
+    content |= {"budget": {"lut_of_baseline": 0.7} | lost} | ({"task": "regression"} if lost else {}) | changes
     (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
     found = recipe.load(folder / "recipe.yaml")
     return Context(recipe=found, target=targets.load(found.target), build=folder / "build")
