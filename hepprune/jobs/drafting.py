@@ -182,8 +182,11 @@ def _model(network: Network | None, file: str | None, section: dict[str, Any]) -
         drawn = [architecture for key, architecture in _ARCHITECTURES.items() if key in section]
         own = {"architecture": drawn[0]} if drawn else {"hidden": [64, 32, 32]}
         return _part({"model": own}, "trained in float, then in 6 bits: model.bits and model.training say how")
-    typed = precision.is_quantised(network)
-    comment = "its own types" if typed else "float: quantised to 6 bits and fine-tuned, as model.bits says"
+    comment = "its own types"
+    if not precision.is_quantised(network):
+        typed = any(kernel.type for kernel in network.kernels)
+        given = "own types, what lacks one is given one" if typed else "float: quantised to 6 bits"
+        comment = f"{given} and fine-tuned, as model.bits says"
     return _part({"model": {"file": file}}, f"{', '.join(type(layer).__name__ for layer in network)}; {comment}")
 
 
