@@ -26,9 +26,9 @@ from hepprune.network import Dense, Lookup, Shape, Weighted
 from hepprune.network.layers.activation import FUNCTIONS
 from hepprune.quantisers import FixedPoints
 
-ONE = FixedPoint(1, 1, signed=False)  # of weights that put out what they read
-# Of biases that are zero: it holds nothing else that a value is, so that no constant is moved there.
-ZERO = FixedPoint(1, 40, signed=False)
+ONE = FixedPoint(1, 1, False, "RND", "SAT")  # of weights that put out what they read, in training too
+# Of biases that are zero, in training too: it holds nothing else that a value is, so that no constant is moved there.
+ZERO = FixedPoint(1, 40, False, "RND", "SAT")
 _SIMILAR = ("tanh", "sigmoid", "softplus", "softsign", "elu", "selu", "gelu", "swish", "exponential")
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     **{name: FUNCTIONS[name] for name in _SIMILAR},
