@@ -42,8 +42,9 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
     or are compared stay exact; those that are multiplied or looked up next, and what tables put out, are brought to the
     width of activations. A batch norm gets types of its own, where folding it (`hepprune.network.folding`) spares them.
     With `keep`, what has types already stays as it is, as in a model whose input alone has none: values get types where
-    they are in float, where a table reads them that lacks its own, and behind a ReLU where they are multiplied next. A
-    softmax at the end has types where its width is asked for by name: losses and Verilog leave it out.
+    they are in float, where a table reads them that lacks its own, and behind a ReLU or a fixed projection where they
+    are multiplied as they are. A softmax at the end has types where its width is asked for by name: losses and Verilog
+    leave it out.
 
     Raises:
         NetworkError: a layer is of a kind that gets no types here, or one is named that has no width or does not exist.
@@ -92,7 +93,11 @@ def _open(network: Network, seen: Mapping[str, Seen]) -> set[str]:
     """Return the layers that may get types where those that there are stay."""
     untyped = lacking(network)
     places = in_float(network, untyped) | looked_up(network, untyped)
-    places |= {layer.name for layer in network if isinstance(layer, layers.ReLU) and seen[layer.name].narrow}
+    # what nothing rounds before it is multiplied: behind a ReLU, and sums that fixed projections make
+    fixed = {layer.name for layer in network if isinstance(layer, layers.Weighted) and layer.fixed}
+    bare = [layer for layer in network if isinstance(layer, layers.ReLU) or layer.name in fixed]
+    bare = [layer for layer in bare if not all(network.node(each).results for each in network.readers(layer))]
+    places |= {layer.name for layer in bare if seen[layer.name].narrow}
     return {network.runs(network[name]).name for name in places}
 
 
