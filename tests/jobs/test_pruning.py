@@ -70,7 +70,7 @@ def test_mistakes_are_refused(files: tuple[Path, Path]) -> None:
     model, data = files
     with pytest.raises(NetworkError, match="is the model itself"):
         pruning.prune(model, model, sparsity=0.5)
-    with pytest.raises(DataError, match=r"is no \.npz with jets x and classes y"):
+    with pytest.raises(DataError, match=r"is not an \.npz with jets x and classes y"):
         pruning.prune(model, model.parent / "out.npz", data=model, sparsity=0.5)
     assert not (model.parent / "out.npz").exists()
     assert data.exists()

@@ -89,7 +89,7 @@ def raw(described: dict[str, Any]) -> NDArray[np.float32]:
 @pytest.fixture(scope="module")
 def words(build: Path, raw: NDArray[np.float32]) -> NDArray[np.int64]:
     """The input words of raw jets, by the C header alone."""
-    call = "fed_features_words(x + i * fed_features_VALUES, words + i * fed_features_VALUES)"
+    call = "ports_features_words(x + i * ports_features_VALUES, words + i * ports_features_VALUES)"
     body = f"for (long i = 0; i < n; ++i) if (int bad = {call}) return bad; return 0;"
     code = f'#include "scales.h"\nextern "C" int words(const float *x, int64_t *words, long n) {{ {body} }}\n'
     source, library = build / "words.cc", build / "words.so"

@@ -100,7 +100,7 @@ def test_turns_end_with_the_figure_that_binds(context: Context, start: feedback.
     assert list((context.build / "state" / "search").glob("stage_*.json"))  # the state is kept
 
 
-@pytest.mark.parametrize(("seen", "steps"), [(2.5, "none")])
+@pytest.mark.parametrize(("seen", "steps"), [(4.0, "none")])
 def test_what_a_trim_would_lose_is_trained_long_again(
     context: Context, start: feedback.Start, seen: float, steps: str
 ) -> None:

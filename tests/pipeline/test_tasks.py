@@ -208,8 +208,9 @@ def test_signal_judges_the_numbers_among_several_outputs_and_none_learns_from_it
     assert found["momentum.mean_absolute_error"].value == pytest.approx(0.5 * signal.mean())
     assert float(jets.test.loss(raw)) == pytest.approx(np.log(3) * (signal == 0).mean(), rel=1e-5)
     said = torch.zeros(len(jets.train), 3), torch.zeros(len(jets.train), 1)
-    _, taught = jets.train.task.taught(jets.train.y, said)
+    _, taught, flags = jets.train.task.taught(jets.train.y, said)
     assert torch.equal(taught, jets.train.y[1] / 2)
+    assert torch.equal(flags, jets.train.y[-1])
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,8 @@ def _open(network: Network, seen: Mapping[str, Seen]) -> set[str]:
     bare = [layer for layer in network if isinstance(layer, layers.ReLU) or layer.name in fixed]
     bare = [layer for layer in bare if not all(network.node(each).results for each in network.readers(layer))]
     places |= {layer.name for layer in bare if seen[layer.name].narrow}
+    # a table of exact sums has more addresses than hls4ml builds
+    places |= {layer.name for layer in network if isinstance(layer, layers.Recurrent) and layer.argument_type is None}
     return {network.runs(network[name]).name for name in places}
 
 

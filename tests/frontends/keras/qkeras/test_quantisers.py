@@ -275,5 +275,5 @@ def test_a_setting_of_a_newer_version_that_says_nothing_is_no_matter() -> None:
         for config in (known, known | {"post_training_scale": None})
     )
     assert plain == newer
-    with pytest.raises(NetworkError, match="quantized_bits takes no post_training_scale"):
+    with pytest.raises(NetworkError, match="quantized_bits has a post_training_scale beside a scale"):
         parse({"class_name": "quantized_bits", "config": known | {"post_training_scale": 0.5}})
