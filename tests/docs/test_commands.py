@@ -19,7 +19,7 @@ KINDS = {
     "py": "needs a batch system: test_snippets compiles it",
     "yaml": "test_snippets reads it as a recipe, a target or a workflow",
     "json": "parsed by test_snippets",
-    "c": "test_snippets finds its names in an emulator, which tests/jobs/exports compile and run",
+    "c": "needs an emulator, as tests/jobs/exports compile and run",
     "{eval-rst}": "a warning of `make docs` is an error",
     "{toctree}": "a warning of `make docs` is an error",
 }
