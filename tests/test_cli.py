@@ -243,7 +243,8 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
             time.sleep(0.02)
         running.send_signal(stop)
         _, said = running.communicate(timeout=60)
-    assert running.returncode == 130, said
+    # to a shell both are 130: Python ends by the signal itself where it came within code made from text, as dataclasses are
+    assert running.returncode in {130, -signal.SIGINT}, said
     assert "what was finished is kept, and this goes on from there: hepprune" in said
     whole, done = uninterrupted
     again = hepprune("run", str(recipe))
