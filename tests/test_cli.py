@@ -243,7 +243,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
             time.sleep(0.02)
         running.send_signal(stop)
         _, said = running.communicate(timeout=60)
-    # to a shell both are 130: Python ends by the signal itself where it came within code made from text, as dataclasses are
+    # a shell says 130 of both: `python -m` ends by the signal itself where that came while a dataclass was being made
     assert running.returncode in {130, -signal.SIGINT}, said
     assert "what was finished is kept, and this goes on from there: hepprune" in said
     whole, done = uninterrupted

@@ -101,7 +101,7 @@ def test_ctrl_c_ends_every_program_and_what_was_done_is_kept(bench: Path) -> Non
         time.sleep(1.0)  # the outcome of the first reaches the ledger
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=30)
-    assert running.returncode == 130, said
+    assert running.returncode in {130, -signal.SIGINT}, said  # a shell says 130 of both
     assert "what was finished is kept, and this goes on from there: hepprune" in said
     process = Path(f"/proc/{(bench / 'process').read_text().strip()}/stat")
     assert not process.exists() or process.read_text().rpartition(")")[2].split()[0] == "Z"
