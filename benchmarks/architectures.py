@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from hepprune import pipeline, recipe, scores
+from hepprune import pipeline, recipe
 from hepprune.errors import BudgetMissedError
 from hepprune.files import write_json
+from hepprune.metrics import scores
 from hepprune.report import summary as summaries
 from hepprune.report.summary import Summary
 

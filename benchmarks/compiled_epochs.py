@@ -17,7 +17,7 @@ import torch
 from hepprune import training
 from hepprune.fixed import FixedPoint
 from hepprune.network import precision
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 SHAPES = ((16, 64, 32, 32), (64, 128, 128), (64, 256, 256))  # features, then neurons

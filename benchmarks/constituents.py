@@ -11,7 +11,7 @@ from hepprune import data
 from hepprune.data import Jets
 from hepprune.network import BatchNorm, Conv, Dense, GlobalPool, Input, Layer, Network, Pool, ReLU, Reshape
 from hepprune.network.layers import Einsum, Merge, Recurrent, Softmax
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 ROOT = Path(__file__).parent.parent
 CLASSES = ("g", "q", "W", "Z", "t")

@@ -12,7 +12,6 @@ from statistics import median
 
 import torch
 
-from hepprune.architectures import GRU, DeepSets, draw
 from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost
@@ -23,6 +22,7 @@ from hepprune.hardware.cost.hls import Priced
 from hepprune.hardware.targets import TARGETS
 from hepprune.network import Dense, Input, Layer, Network, ReLU
 from hepprune.network.precision import Precision, quantise, weight_type
+from hepprune.recipe.architectures import GRU, DeepSets, draw
 
 TARGET = TARGETS["generic_vu13p"]
 JET_TAGGER, FIVE_THOUSAND = (16, 64, 32, 32, 5), (16, 64, 48, 16, 5)

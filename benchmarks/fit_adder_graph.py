@@ -24,11 +24,11 @@ import torch
 from rich.progress import track
 from scipy.optimize import least_squares
 
-from hepprune.digits import UNLIMITED
 from hepprune.errors import NetworkError
 from hepprune.files import write_json
 from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.digits import UNLIMITED
 from hepprune.hardware.cost import distributed_arithmetic as price
 from hepprune.hardware.cost import kernels, matrices
 from hepprune.hardware.cost.matrices import ConstantMatrices

@@ -27,12 +27,12 @@ from hepprune.errors import HeppruneError
 from hepprune.files import write_json
 from hepprune.firmware import equivalence, rtl
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.files import read_model
 from hepprune.hardware import cost, targets
 from hepprune.network import Activation, Input, Network
 from hepprune.pruning import masks
 from hepprune.pruning.structure import surgery
-from hepprune.quantisers import FixedPoints
 from hepprune.synthesis import yosys
 
 ROOT = Path(__file__).parents[1]

@@ -30,11 +30,11 @@ from hepprune.network import Network
 from hepprune.network.precision import quantise
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context
-from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.choices import Choice, ChoiceTable, Option, PlanProblem
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.variants import Variants
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 ROOT = Path(__file__).parent.parent

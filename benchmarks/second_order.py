@@ -20,7 +20,7 @@ from hepprune.files import write_json
 from hepprune.network import Dense, Input, Network, Recurrent
 from hepprune.pruning import compensation
 from hepprune.pruning.statistics import curvature, recorded
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import multilayer_perceptron
 from tests.networks import unlabelled
 

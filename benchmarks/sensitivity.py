@@ -25,9 +25,9 @@ from hepprune.fixed import FixedPoint
 from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
 from hepprune.pruning import masks, statistics
-from hepprune.sample import Sample
 from hepprune.search import sensitivity
 from hepprune.search.sensitivity import SensitivityPoint, kernels
+from hepprune.task.sample import Sample
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent

@@ -22,7 +22,7 @@ from hepprune import frontends, metrics, training
 from hepprune.files import write_json
 from hepprune.network import Network
 from hepprune.pruning.structure import surgery
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 RESULTS = constituents.ROOT / "benchmarks/results/structured"

@@ -27,7 +27,7 @@ torch.set_num_threads(1)
 from hepprune import training
 from hepprune.fixed import FixedPoint
 from hepprune.network.precision import Precision, quantise
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 sizes, n_jets, batch = json.loads(sys.argv[1])
 generator = torch.Generator().manual_seed(0)
 x, y = torch.randn(n_jets, sizes[0], generator=generator), torch.randint(0, sizes[-1], (n_jets,), generator=generator)

@@ -27,7 +27,6 @@ from hepprune.hardware.resources import Budget, Resources
 from hepprune.jobs.planning.whole_networks import PlanSettings, SearchedModel, WholeNetworks
 from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
-from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.confirming import confirm
@@ -35,6 +34,7 @@ from hepprune.search.plans.exploring import explore
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.variants import ChoiceGrid, Variants
 from hepprune.store import Journal
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 ROOT = Path(__file__).parent.parent

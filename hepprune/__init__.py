@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from hepprune.network.precision import Precision, quantise
     from hepprune.pruning.plan import prune
     from hepprune.pruning.structure.surgery import shrink
-    from hepprune.sample import Sample
     from hepprune.search.sensitivity import analyse as sensitivity
     from hepprune.task import Task, Tasks
+    from hepprune.task.sample import Sample
 
 __version__ = version("hepprune")
 __all__ = ["Budget", "FixedPoint", "Network", "Precision", "Resources", "Sample", "Task", "Tasks", "__version__"]
@@ -32,7 +32,7 @@ _HOMES = {
     "Network": "hepprune.network.Network",
     "Precision": "hepprune.network.precision.Precision",
     "Resources": "hepprune.hardware.resources.Resources",
-    "Sample": "hepprune.sample.Sample",
+    "Sample": "hepprune.task.sample.Sample",
     "Task": "hepprune.task.Task",
     "Tasks": "hepprune.task.Tasks",
     "estimate": "hepprune.hardware.cost.estimate",

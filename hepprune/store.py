@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from hepprune import __version__, stored
-from hepprune.files import content_hash, write_text
+from hepprune import __version__
+from hepprune.files import content_hash, stored, write_text
 from hepprune.network import Network, load, save
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hepprune.fixed import FixedPoint
 from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import Fit, fit, multilayer_perceptron
 from tests.scheduling import pytest_xdist_make_scheduler
 

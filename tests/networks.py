@@ -5,13 +5,12 @@ import torch
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hepprune import digits
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, digits
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Conv, Dense, GlobalPool, Input, Layer, Network, Pool, ReLU, Reshape, Softmax, Weighted
 from hepprune.network.layers import Einsum, Merge
 from hepprune.pruning.masks import Cut
-from hepprune.quantisers import FixedPoints
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 Floats = NDArray[np.float64]
 ROUNDINGS = st.sampled_from(["TRN", "RND", "RND_CONV"])

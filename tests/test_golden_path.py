@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hepprune import interface, metrics, network, pipeline, recipe
+from hepprune import metrics, network, pipeline, recipe
 from hepprune.errors import ReportError
+from hepprune.fixed import interface
 from hepprune.hardware import targets
 from hepprune.jobs import pages as results
 from hepprune.network import exact_logits

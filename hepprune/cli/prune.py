@@ -72,7 +72,7 @@ def _schedule(text: str | None) -> Any:
 
 
 def _lines(done: Any) -> Iterator[Any]:
-    from hepprune import scores
+    from hepprune.metrics import scores
 
     if done.history:
         metric = next(iter(done.history[0].scores))

@@ -142,7 +142,7 @@ def _knob(point: "Point", name: str) -> str:
 
 
 def _cells(point: "Point", found: "Study") -> list[str]:
-    from hepprune import scores
+    from hepprune.metrics import scores
 
     own, seen, metric = point.estimate, point.measurement, found.metric
     latency = f"{own.latency_ns:.4g} ±{(own.latency_error_cycles or 0) * own.clock_ns:.2g}"

@@ -52,7 +52,7 @@ def compare(
 
 
 def _compared(result: Any) -> Table:
-    from hepprune import scores
+    from hepprune.metrics import scores
 
     metrics = list(result.points[0].scores)[:_SHOWN]
     heads = [f"{scores.label(name)}{' %' * (scores.scale(name) != 1)}" for name in metrics]
@@ -79,7 +79,7 @@ def _compared(result: Any) -> Table:
 
 
 def _cell(name: str, score: Any, *, sign: bool = False) -> str:
-    from hepprune import scores
+    from hepprune.metrics import scores
 
     scale = scores.scale(name)
     form = scores.form(name, sign=sign) if scale == 1 else "+.2f" if sign else ".2f"
@@ -122,7 +122,7 @@ def lottery(
 
 
 def _tickets(result: Any) -> Table:
-    from hepprune import scores
+    from hepprune.metrics import scores
 
     dense = next(point for point in result.points if point.kind == "dense")
     metric, score = next(iter(dense.scores.items()))
@@ -158,7 +158,7 @@ def dynamic(
 
 
 def _by_cost(result: Any) -> Table:
-    from hepprune import scores
+    from hepprune.metrics import scores
 
     metric = next(iter(result.plain.scores))
     heads = {"exits": "confidence", "threshold": "penalty", "top_k": "channels kept"}
@@ -189,8 +189,8 @@ def latency(
     as_json: AsJson = False,
 ) -> None:
     """Remove neurons and filters until a network runs within a latency, as measured on this machine."""
-    from hepprune import scores
     from hepprune.jobs.trainings import latency as search
+    from hepprune.metrics import scores
 
     screen = Screen()
     with screen.progress:

@@ -97,7 +97,7 @@ def load(path: Path, *, input_name: str | None = None) -> Scaler:
     Raises:
         DataError: it is missing or damaged, has several inputs and none was named, or not the one named.
     """
-    from hepprune import interface
+    from hepprune.fixed import interface
 
     inputs = {port.name: port for port in interface.read(path).inputs}
     if input_name is None and len(inputs) > 1:

@@ -18,7 +18,7 @@ from hepprune.errors import NetworkError
 from hepprune.files import write_text
 from hepprune.firmware import hls, scales, texts
 from hepprune.firmware.folders import replacing_folder
-from hepprune.interface import Interface
+from hepprune.fixed.interface import Interface
 from hepprune.network import Network
 
 VECTORS = "vectors.txt"

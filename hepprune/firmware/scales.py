@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from hepprune.firmware import texts
-from hepprune.interface import InputPort, Interface, OutputPort
+from hepprune.fixed.interface import InputPort, Interface, OutputPort
 
 _PLAIN = re.compile(rb"[A-Za-z0-9_ .:+\[\]-]")
 

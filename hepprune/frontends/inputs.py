@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints, by_table
 from hepprune.network import Activation, Input, Layer
-from hepprune.quantisers import FixedPoints, by_table
 
 
 def type_inputs(layers: Mapping[str, Layer], sources: Mapping[str, Iterable[str]], outputs: Iterable[str]) -> None:

@@ -10,9 +10,9 @@ from threading import Event
 
 from pydantic import TypeAdapter, ValidationError
 
-from hepprune import executors, stored, synthesis
+from hepprune import executors, synthesis
 from hepprune.errors import ReportError
-from hepprune.files import content_hash
+from hepprune.files import content_hash, stored
 from hepprune.firmware import rtl
 from hepprune.firmware.verilog import handover
 from hepprune.hardware.resources import Measurement

@@ -12,15 +12,15 @@ from hepprune import recipe as recipes
 from hepprune.errors import NetworkError
 from hepprune.jobs import sources
 from hepprune.jobs.sources import by_recipe
+from hepprune.metrics.scores import Stated
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
 from hepprune.pruning import plan
 from hepprune.pruning.granularity import STRUCTURES
 from hepprune.pruning.structure import surgery
-from hepprune.sample import Sample
-from hepprune.scores import Stated
 from hepprune.studies import iterative
 from hepprune.studies.iterative import Round
+from hepprune.task.sample import Sample
 
 _STATISTICS_JETS = 16_384
 

@@ -17,7 +17,7 @@ from hepprune.network import Network
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.recipe import Prune, Recipe
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import devices
 
 RECIPES = {".yaml", ".yml"}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import DataError
-from hepprune.scores import Difference, Stated
+from hepprune.metrics.scores import Difference, Stated
 
 Floats = NDArray[np.float64]
 

@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network.graph import Network
-from hepprune.quantisers import FixedPoints
 
 _MANTISSA = 53  # bits of a float64
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, check_known, unknown
+from hepprune.fixed.quantisers import check_shape, to_json
 from hepprune.network.layers import MAX_VALUES, Input, Kernel, Layer, Shape, Shared
 from hepprune.network.layers.base import Module
 from hepprune.network.node import Features, Node, as_tuple, check_depth
-from hepprune.quantisers import check_shape, to_json
 
 Sources = Mapping[str, str | Sequence[str]]
 V = TypeVar("V")

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune import digits
-from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.quantisers import FixedPoints
-from hepprune.quantisers.per_value import like
+from hepprune.fixed import FixedPoint, Quantiser, digits
+from hepprune.fixed.quantisers import FixedPoints
+from hepprune.fixed.quantisers.per_value import like
 
 TABLED = 16  # bits of weights whose values under every digit limit are kept: a megabyte or two
 _NARROW = {torch.float32: np.float32, torch.float64: np.float64}

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune import digits
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, digits
 from hepprune.network.layers import Activation, Layer, PReLU
 
 Floats = NDArray[np.float64]

@@ -10,14 +10,13 @@ import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
-from hepprune import arrays
 from hepprune.errors import HeppruneError, NetworkError, check_known
-from hepprune.files import content_hash, replacing
+from hepprune.files import arrays, content_hash, replacing
 from hepprune.fixed import Quantiser
+from hepprune.fixed.quantisers import from_json
 from hepprune.network.graph import Network
 from hepprune.network.layers import LAYERS, Layer
 from hepprune.network.node import check_depth
-from hepprune.quantisers import from_json
 
 _HEADER = "structure"
 _MAX_BYTES = 2**30

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune import interface as interfaces
 from hepprune.data.jets import IS_FILLED
 from hepprune.data.scaling import Scaler
 from hepprune.errors import NetworkError
@@ -16,11 +15,12 @@ from hepprune.firmware import hls, scales
 from hepprune.firmware.routes import Built
 from hepprune.firmware.verilog import patterns
 from hepprune.fixed import Quantiser
-from hepprune.interface import Feature, InputPort, Interface, Meaning, OutputPort, Word
+from hepprune.fixed import interface as interfaces
+from hepprune.fixed.interface import Feature, InputPort, Interface, Meaning, OutputPort, Word
+from hepprune.fixed.quantisers import spread
 from hepprune.network import Input, Layer, Softmax, exact_raw
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
-from hepprune.quantisers import spread
 from hepprune.task import Classes, MultiLabel, Task
 
 T = TypeVar("T", np.float32, np.float64)

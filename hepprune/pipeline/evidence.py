@@ -19,13 +19,13 @@ from hepprune import metrics, training
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.calibration import DESIGN_WIDTH, Calibration, Correction, Pair
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
+from hepprune.metrics.scores import Difference, amount, form, label, scale
 from hepprune.network import Layer, Network, Recurrent
 from hepprune.network.layers.recurrent import GATES
 from hepprune.pruning.structure import surgery
 from hepprune.pruning.structure.constants import constants
 from hepprune.pruning.structure.coupling.units import follow, read_by_constants
-from hepprune.sample import Sample
-from hepprune.scores import Difference, amount, form, label, scale
+from hepprune.task.sample import Sample
 
 log = logging.getLogger(__name__)
 

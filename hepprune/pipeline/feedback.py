@@ -10,12 +10,12 @@ from hepprune.firmware.routes import Built
 from hepprune.hardware import calibration
 from hepprune.hardware.calibration import Calibration, Pair
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources, figure
+from hepprune.metrics.scores import Difference, headline
 from hepprune.network import Network
 from hepprune.pipeline import evidence
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.pricing import price_at
 from hepprune.pipeline.taggers import Samples
-from hepprune.scores import Difference, headline
 from hepprune.search import greedy, moves
 from hepprune.search.prices import Price
 from hepprune.search.sensitivity import SensitivityCurve

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hepprune
-from hepprune import stored, synthesis
+from hepprune import synthesis
 from hepprune.errors import MeasurementAwaitedError
-from hepprune.files import content_hash
+from hepprune.files import content_hash, stored
 from hepprune.firmware import equivalence, rtl
 from hepprune.firmware.routes import ROUTES, Built, Order
 from hepprune.hardware import cost

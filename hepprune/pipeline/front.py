@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from hepprune import metrics, stored
+from hepprune import metrics
 from hepprune.errors import RecipeError
+from hepprune.files import stored
 from hepprune.firmware.folders import check_folder
 from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Resources
+from hepprune.metrics.scores import headline
 from hepprune.network import Network, save
 from hepprune.pipeline import checks, feedback, firmware, outcome, pricing, taggers
 from hepprune.pipeline.context import Context, Track, locked, silent
@@ -20,7 +22,6 @@ from hepprune.pipeline.taggers import Samples
 from hepprune.recipe import Recipe
 from hepprune.report import descent
 from hepprune.report.descent import Front, FrontRow
-from hepprune.scores import headline
 from hepprune.search import front as fronts
 from hepprune.search import moves
 from hepprune.search.front import Kept, Rung

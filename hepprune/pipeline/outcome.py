@@ -17,6 +17,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware.routes import Built
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Budget
+from hepprune.metrics.scores import led, primary
 from hepprune.network import Network, bits, exact_raw, identity, save
 from hepprune.network.folding import unfold_batch_norm
 from hepprune.pipeline import delivery, feedback, pricing, tools
@@ -24,7 +25,6 @@ from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import masks
 from hepprune.report.summary import Comparison, Cost, Equalities, Feedback, StagePoint, Summary, Tagger
-from hepprune.scores import led, primary
 from hepprune.search import uniform
 from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.moves import knobs

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
-from hepprune import stored
 from hepprune.errors import ReportError
+from hepprune.files import stored
 from hepprune.firmware import hls
 from hepprune.metrics import Floats
 from hepprune.network import Argmax, Network, bits, exact_raw

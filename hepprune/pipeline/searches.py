@@ -5,8 +5,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from hepprune import scores, stored
 from hepprune.errors import ReportError
+from hepprune.files import stored
+from hepprune.metrics import scores
 from hepprune.report.page import Cell, Table
 from hepprune.search.stages import Stage
 

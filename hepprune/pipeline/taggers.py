@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune import architectures, frontends, metrics, training
+from hepprune import frontends, metrics, training
 from hepprune.data import jets as jet_samples
 from hepprune.data import reading, scaling
 from hepprune.data.jets import Jets
@@ -18,13 +18,13 @@ from hepprune.network.folding import fold_batch_norm
 from hepprune.pipeline import making, teaching
 from hepprune.pipeline.context import Context
 from hepprune.pruning import statistics
-from hepprune.recipe import Recipe
+from hepprune.recipe import Recipe, architectures
 from hepprune.recipe.outputs import Output
-from hepprune.sample import Sample
 from hepprune.search import sensitivity
 from hepprune.search.moves.neurons import BLOCK
 from hepprune.studies import iterative
 from hepprune.task import Classes, MultiLabel, Reconstruction
+from hepprune.task.sample import Sample
 
 _TYPE_JETS = 20_000  # enough to see the tails that integer bits are chosen from
 _STATISTICS_JETS = 16_384

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune import architectures, training
+from hepprune import training
 from hepprune.data.inputs import TRANSFORMS
 from hepprune.data.jets import Jets
 from hepprune.errors import DataError, RecipeError
 from hepprune.metrics import mse
 from hepprune.network import Network
 from hepprune.pipeline.context import Context
-from hepprune.recipe import Recipe, Teacher
-from hepprune.sample import Sample
+from hepprune.recipe import Recipe, Teacher, architectures
 from hepprune.task import BinaryLabel, Reconstruction
+from hepprune.task.sample import Sample
 
 _BATCH = 4096  # jets that a teacher scores at a time: it may be large
 

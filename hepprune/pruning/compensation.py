@@ -21,7 +21,7 @@ from hepprune.pruning import masks, statistics
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.statistics import recorded, recurrences, teacher_forcing
 from hepprune.pruning.statistics.recorded import Recorded
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 _IN_TURN_UP_TO = 512  # weights of one output; above, as many updates of an inverse for each output take too long
 _LATER = 1 + 1e-12  # what has its turn later scores more, even where it has become the cheaper one

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError, check_known, unknown
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Kernel, Layer, Network, Recurrent, Rules, Weighted
-from hepprune.quantisers import FixedPoints
 
 L = TypeVar("L", bound=Layer)
 GRANULARITIES = ("neuron", "weight", "digit")

@@ -13,8 +13,8 @@ from hepprune.pruning import compensation, importance, masks, selection, structu
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.masks import Cuts
-from hepprune.sample import Sample
 from hepprune.task import Classes
+from hepprune.task.sample import Sample
 
 # Jets and their targets: a sample, or arrays x (n_jets, *shape) and classes y (n_jets,).
 SampleLike = Sample | tuple[Any, Any]

@@ -12,7 +12,7 @@ from hepprune.pruning.masks import Cut, Cuts
 from hepprune.pruning.statistics import unit_gradients
 from hepprune.pruning.structure import blocks, coupling
 from hepprune.pruning.structure.coupling import Group
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 
 def prunable(network: Network, granularity: str) -> list[Group]:

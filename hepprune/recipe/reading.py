@@ -8,8 +8,8 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from hepprune import documents
 from hepprune.errors import RecipeError
+from hepprune.files import documents
 from hepprune.recipe.recipe import Recipe
 from hepprune.recipe.sections import Prune
 

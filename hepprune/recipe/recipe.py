@@ -8,11 +8,11 @@ from pydantic import Field, field_validator, model_validator
 from hepprune.errors import check_known
 from hepprune.hardware.cost import COST_MODELS, measured
 from hepprune.metrics import Conditions, is_lower_better
+from hepprune.metrics.scores import is_fraction
 from hepprune.recipe.base import Positive, Section, placed
 from hepprune.recipe.data import Data
 from hepprune.recipe.outputs import Head, Output, heads, outputs
 from hepprune.recipe.sections import Checks, Limits, Model, Prune, Search, Synthesis
-from hepprune.scores import is_fraction
 from hepprune.search import moves
 from hepprune.search.stages import Settings
 from hepprune.task import Classes, Task, Tasks

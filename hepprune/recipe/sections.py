@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hepprune.architectures import Architecture
 from hepprune.fixed import FixedPoint
 from hepprune.metrics import is_lower_better
 from hepprune.network.precision import Precision
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, schedules, selection
+from hepprune.recipe.architectures import Architecture
 from hepprune.recipe.base import Fraction, Positive, Section, one_of, placed
 from hepprune.search.plans.solvers import SOLVERS
 from hepprune.search.stages import Settings

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from hepprune.architectures import Architecture
 from hepprune.data.inputs import TRANSFORMS
+from hepprune.recipe.architectures import Architecture
 from hepprune.recipe.base import Positive, Section, one_of
 from hepprune.training import Fit
 

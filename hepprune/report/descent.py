@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hepprune import scores
+from hepprune.metrics import scores
+from hepprune.metrics.scores import Stated
 from hepprune.report.plots import curves
 from hepprune.report.plots.curves import Line
 from hepprune.report.summary import Comparison, Tagger
-from hepprune.scores import Stated
 
 FILE = "front.json"
 _SHOWN = 2  # metrics in the table; front.json has all

@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from hepprune import stored
 from hepprune.errors import ReportError
+from hepprune.files import stored
 from hepprune.hardware.resources import Estimate
 from hepprune.metrics import Floats
 from hepprune.report import plots

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
 
-from hepprune import arrays
 from hepprune.errors import HeppruneError, ReportError
-from hepprune.files import replacing
+from hepprune.files import arrays, replacing
 from hepprune.metrics import Floats
 
 FILE = "judged.npz"

@@ -6,11 +6,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from hepprune import stored
 from hepprune.errors import ReportError
-from hepprune.files import write_text
+from hepprune.files import stored, write_text
 from hepprune.hardware.resources import RESOURCES, Estimate, Measurement
-from hepprune.scores import Difference, Stated, primary
+from hepprune.metrics.scores import Difference, Stated, primary
 
 # What a budget can limit, as tables and plots name it.
 FIGURES = {"latency_ns": "latency [ns]", "interval_cycles": "II"} | {name: name.upper() for name in RESOURCES}

@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hepprune import scores
+from hepprune.metrics import scores
 from hepprune.report.summary import FIGURES, Comparison, Cost, Equalities, Feedback, Summary
 
 NETWORKS = ("", "baseline", "uniform pruning", "hepprune")

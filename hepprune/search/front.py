@@ -16,9 +16,9 @@ import numpy as np
 from hepprune import metrics
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Estimate
+from hepprune.metrics.scores import Stated
 from hepprune.network import Network
 from hepprune.pruning.structure import surgery
-from hepprune.scores import Stated
 from hepprune.search.allocation import bits
 from hepprune.search.allocation.competition import Narrowing
 from hepprune.search.greedy import fitted, key_of, release_digits, scored

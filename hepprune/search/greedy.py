@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from hepprune import digits, metrics, training
+from hepprune import metrics, training
 from hepprune.errors import BudgetMissedError
+from hepprune.fixed import digits
 from hepprune.hardware.resources import Budget, Estimate
+from hepprune.metrics.scores import led
 from hepprune.network import Network, identity
 from hepprune.pruning import masks, statistics
 from hepprune.pruning.structure import surgery
 from hepprune.pruning.structure.constants import constants
-from hepprune.sample import Sample
-from hepprune.scores import led
 from hepprune.search import allocation
 from hepprune.search.allocation import bits
 from hepprune.search.allocation.competition import Narrowing
@@ -35,6 +35,7 @@ from hepprune.search.sensitivity import analyse
 from hepprune.search.stages import Outcome, Phase, Problem, Settings, Stage, Step
 from hepprune.search.trimming import trim
 from hepprune.store import Store
+from hepprune.task.sample import Sample
 from hepprune.training import Fit, Prepare
 
 _MORE = 6  # stages beyond twice the planned ones, after which a budget counts as missed

@@ -12,11 +12,11 @@ from hepprune.network import Network
 from hepprune.pruning import importance
 from hepprune.pruning.statistics import Statistics
 from hepprune.pruning.structure import coupling, surgery
-from hepprune.sample import Sample
 from hepprune.search import greedy
 from hepprune.search.moves import Move
 from hepprune.search.moves import neurons as coupled
 from hepprune.search.stages import Problem, Settings, Stage
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 _TURNS = 4  # searches, each aiming lower where the network as a whole was slower than its layers said

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hepprune.hardware.resources import Budget, Estimate
+from hepprune.metrics.scores import Difference, Stated, primary
 from hepprune.network import Network
-from hepprune.sample import Sample
-from hepprune.scores import Difference, Stated, primary
 from hepprune.search.moves import Proposal
 from hepprune.search.prices import Price
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 _AGAIN = 4  # a resumed allocation trains for this part of its epochs: it begins close to where it is to end

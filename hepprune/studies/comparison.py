@@ -16,13 +16,13 @@ import numpy as np
 from hepprune import executors, metrics, training
 from hepprune.errors import NetworkError, check_known
 from hepprune.files import content_hash
+from hepprune.metrics.scores import Stated, mean, means, primary
 from hepprune.network import Network, identity
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, plan, schedules, selection
 from hepprune.pruning.structure import surgery
-from hepprune.sample import Sample
-from hepprune.scores import Stated, mean, means, primary
 from hepprune.store import Store
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)

@@ -8,11 +8,11 @@ from functools import partial
 import torch
 
 from hepprune import metrics, training
+from hepprune.metrics.scores import Stated
 from hepprune.network import Network
 from hepprune.pruning import plan, schedules
 from hepprune.pruning.importance import Criterion
-from hepprune.sample import Sample
-from hepprune.scores import Stated
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 

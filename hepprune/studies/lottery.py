@@ -17,11 +17,11 @@ from torch import Tensor
 
 from hepprune import executors, metrics, training
 from hepprune.files import content_hash
+from hepprune.metrics.scores import Stated, mean, means, primary
 from hepprune.network import Network, identity
 from hepprune.pruning import importance, masks, plan, schedules, selection
-from hepprune.sample import Sample
-from hepprune.scores import Stated, mean, means, primary
 from hepprune.store import Store
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 KINDS = ("ticket", "new weights", "random mask")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.hardware.resources import RESOURCES, Budget, Estimate, Measurement
-from hepprune.scores import Stated
+from hepprune.metrics.scores import Stated
 from hepprune.studies.grid import Setting
 
 _KNOBS = ("model", "bits", "sparsity", "strategy", "reuse_factor", "parallelization", "clock_ns")

@@ -15,9 +15,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from hepprune import stored
 from hepprune.errors import ReportError, ToolMissingError
-from hepprune.files import content_hash, write_text
+from hepprune.files import content_hash, stored, write_text
 from hepprune.hardware.resources import Measurement
 from hepprune.synthesis import reports
 from hepprune.synthesis.job import Job, run

@@ -15,7 +15,7 @@ from hepprune import metrics
 from hepprune.errors import NetworkError
 from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.network.layers import Layer
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import devices, epochs
 from hepprune.training.devices import current
 from hepprune.training.optimiser import AdamW, one_cycle

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from hepprune.fixed import ROUNDING, FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Dense, Input, Layer, Network, ReLU, quantise
-from hepprune.quantisers import FixedPoints
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training.acting import Acting
 from hepprune.training.optimiser import AdamW
 

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepprune.fixed import MANTISSA, FixedPoint, Quantiser
-from hepprune.quantisers import FixedPoints
-from hepprune.sample import Sample
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.task import Classes
+from hepprune.task.sample import Sample
 from hepprune.training.acting import ActingArray, Fixed
 from hepprune.training.chains import Chain, ChainStep, Placed, Rectified
 from hepprune.training.optimiser import EPSILON, SQUARES, Rate

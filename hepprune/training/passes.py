@@ -13,7 +13,7 @@ from hepprune import metrics
 from hepprune.errors import DataError
 from hepprune.metrics import Score
 from hepprune.network import Network
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import epochs
 from hepprune.training.chains import Chain
 from hepprune.training.optimiser import AdamW, Rate

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import BatchNorm, Conv, Dense, Layer, Network
 from hepprune.network.layers import Recurrent, Shared
 from hepprune.network.layers.recurrent import GATES
-from hepprune.quantisers import FixedPoints
 
 FEATURES = FixedPoint(8, 3, True, "RND", "SAT")
 NARROW = FixedPoint(7, 3, True, "RND", "SAT")

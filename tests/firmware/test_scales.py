@@ -15,7 +15,7 @@ from hepprune.data.scaling import fit
 from hepprune.errors import DataError
 from hepprune.firmware import scales
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint
-from hepprune.interface import Feature, InputPort, Interface, OutputPort, Word, shift
+from hepprune.fixed.interface import Feature, InputPort, Interface, OutputPort, Word, shift
 
 SHIFTS = ((0.0, 1.0), (-3.0, 0.5), (3072.0, 1024.0), (5.0 * 2.0**-20, 2.0**-20), (2.0**24, 1.0))
 DIVISIONS = ((0.1, 0.3), (1e9, 7.0), (-2.5, 2.0), (0.0, 1e-30), (1e-3, 3e4))

@@ -16,13 +16,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from hepprune import frontends, interface, recipe
+from hepprune import frontends, recipe
 from hepprune.data import reading, scaling
 from hepprune.data.files import npz, root
 from hepprune.errors import DataError, HeppruneError, NetworkError, RecipeError, ReportError
 from hepprune.firmware import scales
 from hepprune.firmware.verilog import patterns
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, interface
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.jobs import ingestion

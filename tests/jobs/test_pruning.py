@@ -10,8 +10,8 @@ from hepprune.errors import DataError, NetworkError
 from hepprune.jobs import pruning, sources
 from hepprune.network import Network, identity, load, save
 from hepprune.pruning import plan
-from hepprune.sample import Sample
 from hepprune.studies import iterative
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 from tests.networks import transformer
 

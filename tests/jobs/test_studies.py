@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from hepprune.cli import app
 from hepprune.network import Network, load, save
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import multilayer_perceptron
 
 ROOT = Path(__file__).parents[2]

@@ -17,8 +17,8 @@ from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Measurement
 from hepprune.jobs.study import SynthesisRequest, study
 from hepprune.network import Conv, Dense, Input, Network, save
-from hepprune.sample import Sample
 from hepprune.synthesis.ledger import Ledger
+from hepprune.task.sample import Sample
 from hepprune.training import multilayer_perceptron
 
 TARGET = "generic_vu13p"

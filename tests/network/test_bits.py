@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Dense, Input, Network, ReLU, bits
-from hepprune.quantisers import FixedPoints
 
 WIDTHS = [0, 3, 5]
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import assume, given
 
-from hepprune import digits
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed import FixedPoint, Quantiser, digits
+from hepprune.fixed.quantisers import Minifloat
 from hepprune.network import (
     Argmax,
     BatchNorm,
@@ -28,7 +28,6 @@ from hepprune.network import (
     exact_logits,
 )
 from hepprune.network.ranges import accumulators
-from hepprune.quantisers import Minifloat
 from tests.networks import SEEDS, features, networks, weighted
 
 HALF = Fraction(1, 2)

@@ -4,10 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepprune import digits
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, digits
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import quantise
-from hepprune.quantisers import FixedPoints
 from tests.networks import SEEDS, fixed_points
 
 WEIGHTS = FixedPoint(6, 1, True, "RND", "SAT")

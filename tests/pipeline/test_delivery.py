@@ -19,11 +19,11 @@ from hepprune.data import Jets, reading, scaling
 from hepprune.firmware.routes import Built
 from hepprune.firmware.verilog import verilator
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.hardware import targets
 from hepprune.network import Argmax, Dense, Layer, Network, Softmax, exact_logits, load, save
 from hepprune.pipeline import delivery, firmware, taggers
 from hepprune.pipeline.context import Context
-from hepprune.quantisers import FixedPoints
 from hepprune.task import BinaryLabel, Classes, MultiLabel, Regression, Task
 
 ROOT = Path(__file__).parents[2]

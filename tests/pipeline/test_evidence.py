@@ -16,6 +16,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.hardware import calibration, cost, targets
 from hepprune.hardware.calibration import Pair
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
+from hepprune.metrics.scores import Difference
 from hepprune.network import Dense, Input, Network, Recurrent, precision
 from hepprune.network.layers.recurrent import GATES
 from hepprune.network.precision import Precision
@@ -23,9 +24,8 @@ from hepprune.pipeline import evidence
 from hepprune.pruning import masks, plan
 from hepprune.pruning.structure import surgery
 from hepprune.pruning.structure.constants import constants
-from hepprune.sample import Sample
-from hepprune.scores import Difference
 from hepprune.search.magnitude import GlobalMagnitude
+from hepprune.task.sample import Sample
 from tests.conftest import INPUTS
 from tests.network.drawn import typed, typed_graphs
 from tests.networks import weighted

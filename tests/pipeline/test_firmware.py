@@ -19,7 +19,7 @@ from hepprune.pipeline import firmware, outcome, pricing
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import plan
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 DEFAULT = Path(__file__).parents[2] / "hls_projects" / "jet_tagger" / "recipe.yaml"
 

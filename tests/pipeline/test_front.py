@@ -8,9 +8,10 @@ import yaml
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
-from hepprune import pipeline, recipe, stored
+from hepprune import pipeline, recipe
 from hepprune.cli import app
 from hepprune.errors import RecipeError
+from hepprune.files import stored
 from hepprune.firmware import rtl
 from hepprune.hardware import targets
 from hepprune.network import exact_raw, load

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
-from hepprune import cli, interface, network, pipeline, recipe
+from hepprune import cli, network, pipeline, recipe
 from hepprune.errors import HeppruneError, RecipeError
 from hepprune.firmware import hls
-from hepprune.interface import Word
+from hepprune.fixed import interface
+from hepprune.fixed.interface import Word
 from hepprune.network import Dense, Input, Merge, Network, ReLU, Weighted
 from hepprune.pipeline import tools
 from hepprune.recipe import Recipe

@@ -10,22 +10,23 @@ import torch
 import uproot
 import yaml
 
-from hepprune import interface, metrics, pipeline, recipe, training
+from hepprune import metrics, pipeline, recipe, training
 from hepprune.data import reading, scaling
 from hepprune.data.jets import split
 from hepprune.errors import BudgetMissedError, HeppruneError, RecipeError
 from hepprune.firmware.routes import Built
 from hepprune.firmware.verilog import verilator
+from hepprune.fixed import interface
+from hepprune.fixed.interface import Word
 from hepprune.hardware import targets
-from hepprune.interface import Word
 from hepprune.jobs.trainings import dynamic, lottery
 from hepprune.metrics import Conditions
 from hepprune.network import Activation, Concatenate, Dense, Input, Network, Reshape, exact_raw, load, save
 from hepprune.pipeline import delivery, firmware, taggers
 from hepprune.pipeline.context import Context
 from hepprune.report.summary import Summary
-from hepprune.sample import Sample
 from hepprune.task import BinaryLabel, Classes, MultiLabel, Reconstruction, Regression, Tasks
+from hepprune.task.sample import Sample
 
 N_JETS, FEATURES = 4000, ("a", "b", "c")
 

@@ -12,7 +12,7 @@ from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import compensation, masks, statistics
 from hepprune.pruning.statistics import curvature, gradients, recorded, unit_gradients
 from hepprune.pruning.structure import coupling
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from tests.networks import unlabelled
 from tests.pruning import branches
 

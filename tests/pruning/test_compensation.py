@@ -10,7 +10,7 @@ from hepprune.network import Dense, Input, Network, Weighted
 from hepprune.pruning import compensation, masks, plan
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.statistics import recorded
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from tests.networks import unlabelled
 from tests.pruning import smooth
 

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepprune import digits
 from hepprune.errors import NetworkError
+from hepprune.fixed import digits
 from hepprune.network import Dense, Input, Network, ReLU, exact_activations, identity
 from hepprune.network.quantise import weight_integers
 from hepprune.pruning import masks

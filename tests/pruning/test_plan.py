@@ -8,7 +8,7 @@ import hepprune
 from hepprune.errors import DataError, NetworkError
 from hepprune.network import Network, identity
 from hepprune.pruning import compensation, masks, plan
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import multilayer_perceptron
 from tests.networks import weighted
 from tests.pruning import smooth

@@ -7,7 +7,7 @@ from hepprune.network import Network
 from hepprune.pruning import importance, masks, plan, structured
 from hepprune.pruning.importance.combined import group_scores
 from hepprune.pruning.structure import blocks, surgery
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from tests.pruning import graphs
 from tests.pruning.statistics.test_unit_gradients import jets
 from tests.pruning.structure.test_blocks import residual

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from hepprune.errors import ReportError
 from hepprune.jobs import pages
+from hepprune.metrics.scores import Difference, Stated
 from hepprune.pipeline import pictures
 from hepprune.report import descent
 from hepprune.report.descent import Front, FrontRow
 from hepprune.report.summary import Comparison, Cost, Tagger
-from hepprune.scores import Difference, Stated
 
 TAGGER = Tagger(
     scores={"auc": Stated(0.9, 0.01)}, nonzero_weights=9, layer_sizes=(4, 2), estimate=Cost(stage="da4ml", lut=4000.0)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hepprune import stored
 from hepprune.errors import ReportError
+from hepprune.files import stored
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.report import designs
 from hepprune.report.designs import Counted, Designs

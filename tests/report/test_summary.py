@@ -8,10 +8,10 @@ from rich.console import Console
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Estimate, LayerEstimate, Measurement, Resources
+from hepprune.metrics.scores import Difference, Stated
 from hepprune.report import plots, summary, table
 from hepprune.report.plots import costs
 from hepprune.report.summary import Comparison, Cost, Equalities, Feedback, StagePoint, Summary, Tagger
-from hepprune.scores import Difference, Stated
 
 PREDICTED = Estimate(
     stage="yosys",

@@ -5,7 +5,7 @@ import pytest
 from hepprune.network import Network
 from hepprune.pruning import statistics
 from hepprune.pruning.statistics import Statistics
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 
 @pytest.fixture(scope="session")

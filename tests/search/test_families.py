@@ -8,17 +8,17 @@ import torch
 
 from hepprune import training
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Dense, GlobalPool, Input, Layer, Network, ReLU, exact_logits, precision
 from hepprune.network.precision import Precision
 from hepprune.pruning import masks, plan
 from hepprune.pruning.structure import surgery
-from hepprune.quantisers import FixedPoints
-from hepprune.sample import Sample
 from hepprune.search import greedy, moves, uniform
 from hepprune.search.stages import Problem, Settings
 from hepprune.task import Classes, Regression, Tasks
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 from tests.search.architectures import ARCHITECTURES
 

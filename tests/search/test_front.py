@@ -11,10 +11,10 @@ from hepprune.errors import BudgetMissedError, NetworkError
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network, identity
-from hepprune.sample import Sample
 from hepprune.search import front, moves
 from hepprune.search.front import Kept, Rung
 from hepprune.search.stages import Problem, Settings
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 from tests.search.architectures import convolution
 from tests.search.toy import toy_price

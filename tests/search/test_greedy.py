@@ -10,17 +10,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepprune import digits, metrics, training
+from hepprune import metrics, training
 from hepprune.errors import BudgetMissedError
+from hepprune.fixed import digits
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network, exact_logits, identity, precision
 from hepprune.network.precision import Precision
 from hepprune.pruning import masks, statistics
-from hepprune.sample import Sample
 from hepprune.search import cutting, greedy, moves, sensitivity
 from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.stages import Outcome, Problem, Settings, Stage
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 from tests.conftest import INPUTS
 from tests.networks import weighted

@@ -7,8 +7,8 @@ import pytest
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.cost.measured import Meter, Timing
 from hepprune.network import Layer, Network
-from hepprune.sample import Sample
 from hepprune.search import latency
+from hepprune.task.sample import Sample
 from hepprune.training import Fit, multilayer_perceptron
 from tests.networks import weighted
 from tests.search.architectures import ARCHITECTURES

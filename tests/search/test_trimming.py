@@ -8,10 +8,10 @@ import pytest
 from hepprune.errors import BudgetMissedError
 from hepprune.network import Network
 from hepprune.pruning.masks import Cut
-from hepprune.sample import Sample
 from hepprune.search import cutting, moves, trimming
 from hepprune.search.moves import Move
 from hepprune.search.stages import Problem
+from hepprune.task.sample import Sample
 from hepprune.training import validated
 from tests.search.test_greedy import luts, problem
 from tests.search.toy import toy_price

@@ -9,9 +9,9 @@ from hepprune.network import Dense, Input, Layer, Network, precision
 from hepprune.network.layers import Einsum, GlobalPool, Softmax
 from hepprune.network.precision import Precision
 from hepprune.pruning import masks
-from hepprune.sample import Sample
 from hepprune.search import moves, uniform
 from hepprune.search.stages import Problem, Settings
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 from tests.networks import weighted
 from tests.search.toy import toy_price

@@ -5,12 +5,12 @@ import pytest
 
 from hepprune import executors
 from hepprune.errors import NetworkError
+from hepprune.metrics.scores import Stated
 from hepprune.network import Network
 from hepprune.pruning import masks
-from hepprune.sample import Sample
-from hepprune.scores import Stated
 from hepprune.studies import comparison
 from hepprune.studies.comparison import Contest, Entry, Method
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 from tests.networks import weighted
 from tests.search.toy import toy_price

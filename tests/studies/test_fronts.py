@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
-from hepprune.scores import Stated
+from hepprune.metrics.scores import Stated
 from hepprune.studies import fronts
 from hepprune.studies.grid import Setting
 from hepprune.studies.points import Point, Study

@@ -5,8 +5,8 @@ from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import masks, plan
 from hepprune.pruning.structure import blocks
-from hepprune.sample import Sample
 from hepprune.studies import iterative
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 from tests.networks import transformer, weighted
 

@@ -8,12 +8,12 @@ from sklearn.datasets import load_digits
 
 from hepprune import executors, training
 from hepprune.errors import NetworkError
+from hepprune.metrics.scores import Stated
 from hepprune.network import Network
 from hepprune.pruning import plan
-from hepprune.sample import Sample
-from hepprune.scores import Stated
 from hepprune.studies import lottery
 from hepprune.studies.lottery import Game
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 from tests.networks import weighted
 

@@ -24,9 +24,9 @@ from hepprune.pipeline import firmware, tools
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import plan
-from hepprune.sample import Sample
 from hepprune.synthesis import elsewhere
 from hepprune.synthesis.ledger import Ledger
+from hepprune.task.sample import Sample
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from hepprune import training
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Conv, Dense, Input, Network, ReLU, Reshape
-from hepprune.quantisers import FixedPoints
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 from hepprune.training.chains import Chain
 from hepprune.training.optimiser import AdamW

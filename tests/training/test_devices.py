@@ -17,8 +17,8 @@ from hepprune.jobs.study import study
 from hepprune.network import Network, identity, save
 from hepprune.pruning import statistics
 from hepprune.pruning.statistics import LayerStatistics, values
-from hepprune.sample import Sample
 from hepprune.search.allocation import bits
+from hepprune.task.sample import Sample
 from hepprune.training import Fit, devices
 from tests.search.architectures import ARCHITECTURES
 

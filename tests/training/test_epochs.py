@@ -11,10 +11,10 @@ import torch
 
 from hepprune.errors import DataError
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Dense, Input, Network, ReLU
-from hepprune.quantisers import FixedPoints
-from hepprune.sample import Sample
 from hepprune.task import Regression
+from hepprune.task.sample import Sample
 from hepprune.training import Fit, epochs, fit
 from hepprune.training.chains import Chain, Placed
 from hepprune.training.epochs import Epochs, PreparedJets

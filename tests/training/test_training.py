@@ -9,9 +9,9 @@ from hepprune.errors import DataError, NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, exact_logits, identity
 from hepprune.pruning import masks
-from hepprune.sample import Sample
 from hepprune.search.greedy import release_digits
 from hepprune.task import Regression
+from hepprune.task.sample import Sample
 from hepprune.training import Fit, Penalty
 from tests.networks import weighted
 

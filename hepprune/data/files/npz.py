@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune import arrays
 from hepprune.data.files import branches
 from hepprune.errors import DataError, HeppruneError
+from hepprune.files import arrays
 
 _MAX_BYTES, _MAX_RATIO = 2**30, 20  # small files that unpack to more hold no jets
 _MAX_CLASSES = 2**31

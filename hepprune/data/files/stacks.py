@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from hepprune import arrays
 from hepprune.data.files import slabs, trees
 from hepprune.data.files.slabs import Slab
 from hepprune.errors import DataError
+from hepprune.files import arrays
 
 
 @contextmanager

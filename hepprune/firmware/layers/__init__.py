@@ -18,9 +18,9 @@ from hepprune.firmware.layers.ports import distinct
 from hepprune.firmware.layers.precision import held, types
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints, by_table
 from hepprune.network import Layer, Network, Rules, layers
 from hepprune.network.parts import INPUT, has_steps, parts
-from hepprune.quantisers import FixedPoints, by_table
 
 __all__ = ["DESCRIPTIONS", "HlsLayer", "Place", "described", "distinct", "types", "value_shape"]
 

@@ -9,10 +9,10 @@ from hepprune.errors import NetworkError
 from hepprune.firmware.layers.base import PARALLEL, HlsLayer, Place, before
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints, by_table
 from hepprune.network import Activation, Layer, LayerNorm, Network, Node, PReLU, Recurrent, Softmax
 from hepprune.network.parts import has_steps
 from hepprune.network.ranges import accumulators
-from hepprune.quantisers import FixedPoints, by_table
 
 _MAX_FRACTION = 32
 # What is rounded to a finer grid downwards first, and then in one of these ways, is as if it were rounded at once.

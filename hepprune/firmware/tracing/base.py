@@ -12,8 +12,8 @@ from hepprune.errors import NetworkError
 from hepprune.firmware.tracing import rounding
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints, spread
 from hepprune.network import Activation, Input, Layer, Node, ReLU, Rules, Shape
-from hepprune.quantisers import FixedPoints, spread
 
 Variables = NDArray[Any]  # variables, of the shape of one jet's value
 

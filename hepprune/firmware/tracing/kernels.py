@@ -12,8 +12,8 @@ from hepprune.errors import NetworkError
 from hepprune.firmware.tracing.base import TRACES, Variables, array, moved
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints, Minifloat
 from hepprune.network import BatchNorm, Weighted
-from hepprune.quantisers import FixedPoints, Minifloat
 
 Floats = NDArray[np.float64]
 

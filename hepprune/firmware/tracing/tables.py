@@ -12,9 +12,9 @@ from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing.base import TRACES, Variables, array, each, result_type, typed
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import singles
 from hepprune.network import Activation, Layer, Lookup, PReLU, ReLU
 from hepprune.network.stairs import SMALL, Floats, Integers, Stairs, of_layer, ramp_constant, too_wide
-from hepprune.quantisers import singles
 
 _MAX_ADDRESS = 16  # bits
 

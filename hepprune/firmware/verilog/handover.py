@@ -10,7 +10,7 @@ from hepprune.firmware import names, texts
 from hepprune.firmware.folders import check_identifier, check_names
 from hepprune.firmware.rtl import Design
 from hepprune.firmware.verilog import patterns
-from hepprune.interface import Interface, Word
+from hepprune.fixed.interface import Interface, Word
 
 SCRIPT, RUN = "vivado.tcl", "run_vivado.sh"
 _PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)  # no blank, no quote, no `..`

@@ -14,7 +14,7 @@ from hepprune.firmware.layers.precision import differ, port
 from hepprune.firmware.rtl import Design
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
-from hepprune.interface import Interface, Word
+from hepprune.fixed.interface import Interface, Word
 from hepprune.network import Network
 
 INPUTS, OUTPUTS, BENCH = "inputs.hex", "outputs.hex", "testbench.v"

@@ -8,13 +8,13 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from hepprune.errors import NetworkError, unknown
+from hepprune.fixed.quantisers import check_shape
 from hepprune.frontends.inputs import type_inputs
 from hepprune.frontends.keras.calls import CallValue, LayerCall, Reference, calls, references
 from hepprune.frontends.keras.files import MODELS, KerasModel, entries, leaves, name_of
 from hepprune.frontends.keras.registry import LAYERS, Native, Part
 from hepprune.frontends.names import identifiers
 from hepprune.network import Input, Layer, Network, Shape, Shared
-from hepprune.quantisers import check_shape
 
 _PACKAGE = re.compile(r"^(hgq|HGQ|PQuant|PQuantML|qkeras)>")  # before the classes of other packages in a `.h5`
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune import digits
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed import FixedPoint, Quantiser, digits
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.checking import acting, acting_arrays
 from hepprune.frontends.keras.files import KerasModel, Stored
 from hepprune.frontends.keras.graph import lower
@@ -18,7 +18,6 @@ from hepprune.frontends.keras.hgq.types import plain
 from hepprune.frontends.keras.registry import LAYERS, Floats, Native
 from hepprune.frontends.keras.storing import resized, with_layers
 from hepprune.network import Layer, Network, Recurrent
-from hepprune.quantisers import FixedPoints
 
 logger = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import to_json
 from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.fitting import AxisPart, Bounds, GraphFit, SettingPlace
 from hepprune.frontends.onnx.quantisation import Quantisation
@@ -19,7 +20,6 @@ from hepprune.frontends.pytorch.operators.registry import unchanged
 from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Constant, Value
 from hepprune.network import Activation, Layer, Permute, Reshape, Shared, Weighted
-from hepprune.quantisers import to_json
 
 # Holds zero, which is all that a layer without a bias adds, in training too.
 _NO_BIAS = FixedPoint(1, 1, True, "RND", "SAT")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.quantisers import Binary, FixedPoints, Scaled
+from hepprune.fixed.quantisers import Binary, FixedPoints, Scaled
 
 Floats = NDArray[np.float64]
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.files import replacing
+from hepprune.fixed.quantisers import to_json
 from hepprune.frontends.onnx.building import Site
 from hepprune.frontends.onnx.fitting import SettingPlace
 from hepprune.frontends.onnx.lowering import LoweredGraph, lower
@@ -20,7 +21,6 @@ from hepprune.frontends.onnx.quantisation import settings
 from hepprune.frontends.pytorch.values import Value
 from hepprune.frontends.pytorch.writing import filled_model
 from hepprune.network import Layer, Network
-from hepprune.quantisers import to_json
 
 
 def write_model(network: Network, path: Path, like: Any) -> Path:

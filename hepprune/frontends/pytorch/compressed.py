@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.pytorch import pquant
 from hepprune.frontends.pytorch.lowering import Lowered
 from hepprune.network import Network, Shape
-from hepprune.quantisers import FixedPoints
 
 QuantiserBits = tuple[Tensor, Tensor, Tensor]  # sign, integer and fraction
 

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from hepprune.errors import NetworkError
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.pytorch import pquant
 from hepprune.frontends.pytorch.program import Program, from_exported
 from hepprune.frontends.pytorch.resizing import copied, resized
 from hepprune.network import Shape
-from hepprune.quantisers import FixedPoints
 
 _MAX_BYTES = 2**30
 _DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, ROUNDING
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network.layers.activation import FUNCTIONS
-from hepprune.quantisers import FixedPoints
 
 _QUANTISER = "pquant.core.torch.quantizer.Quantizer"
 _ATTENTION = "pquant.core.torch.layers.PQMultiheadAttention"

@@ -12,7 +12,7 @@ from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
 from hepprune.errors import NetworkError
-from hepprune.quantisers import FixedPoints
+from hepprune.fixed.quantisers import FixedPoints
 
 # Fully qualified name and class of the innermost module that made a call.
 Scope = tuple[str, str]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.quantisers import FixedPoints
+from hepprune.fixed.quantisers import FixedPoints
 
 Axes = tuple[int, ...]
 _MAX_AXES = 7  # whose orders are tried one by one

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune import digits
+from hepprune.fixed import digits
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.hardware.cost import sharing
 from hepprune.hardware.cost.kernels import KernelCounts
 from hepprune.hardware.cost.matrices import ConstantMatrices, Following, Matrix, extract
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
-from hepprune.quantisers import FixedPoints
 
 Floats = NDArray[np.float64]
 FractionBits = int | NDArray[np.int64]  # bits right of the point, of all values or of each

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune import digits
-from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed import FixedPoint, Quantiser, digits
 from hepprune.network.quantise import weights as quantised
 
 Integers = NDArray[np.int64]

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.network.quantise import weight_integers
 from hepprune.network.ranges import Interval, port, quantise
-from hepprune.quantisers import FixedPoints
 
 FixedType = FixedPoint | FixedPoints  # of all values, or of each
 

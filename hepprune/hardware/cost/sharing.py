@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune import digits
+from hepprune.fixed import digits
 
 _MOST_PRODUCTS = 2e9  # multiplications spent on one matrix; a larger one is compared with every so many outputs only
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hepprune import documents
 from hepprune.errors import RecipeError, unknown
+from hepprune.files import documents
 from hepprune.hardware import devices
 from hepprune.hardware.resources import RESOURCES, Budget, Resources
 from hepprune.hardware.targets.presets import TARGETS

@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from hepprune import interface as interfaces
-from hepprune import stored
 from hepprune.errors import HeppruneError, ReportError
-from hepprune.files import write_json, write_text
+from hepprune.files import stored, write_json, write_text
 from hepprune.firmware import emulator as emulators
 from hepprune.firmware import rtl
 from hepprune.firmware.folders import replacing_folder
 from hepprune.firmware.verilog import handover, patterns
-from hepprune.interface import InputPort, Interface, Word
+from hepprune.fixed import interface as interfaces
+from hepprune.fixed.interface import InputPort, Interface, Word
 from hepprune.network import exact_raw, load
 from hepprune.pipeline.delivery import end_to_end
 

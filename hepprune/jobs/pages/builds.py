@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from hepprune import scores
 from hepprune.errors import BudgetMissedError, HeppruneError
 from hepprune.hardware import targets
 from hepprune.jobs import models
+from hepprune.metrics import scores
 from hepprune.network import load
 from hepprune.pipeline import evidence, searches
 from hepprune.report import judged, table

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from hepprune import stored
 from hepprune.errors import ReportError
+from hepprune.files import stored
 from hepprune.report import page as pages
 from hepprune.report.page import Page, PageSection, Table
 

@@ -18,7 +18,6 @@ from hepprune.jobs.sources import by_recipe, check, jets
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
 from hepprune.report.plots import costs
-from hepprune.sample import Sample
 from hepprune.search.plans import pareto, solvers, tables
 from hepprune.search.plans.choices import ChoiceTable, PlanProblem
 from hepprune.search.plans.confirming import EXHAUSTED, Confirmed, confirm
@@ -29,6 +28,7 @@ from hepprune.search.plans.pricing import Pricing, latency_limit
 from hepprune.search.plans.variants import Variants
 from hepprune.store import Journal
 from hepprune.task import Tasks
+from hepprune.task.sample import Sample
 
 STATISTICS_JETS = 16_384
 _FEWEST = 120  # plans that are priced of networks of any size

@@ -16,13 +16,13 @@ from hepprune.hardware.targets import Target
 from hepprune.metrics import Metric, Score
 from hepprune.network import Network
 from hepprune.pruning.masks import nonzero_weights
-from hepprune.sample import Sample
 from hepprune.search.plans import tables
 from hepprune.search.plans.choices import Option, PlanProblem, limit_name
 from hepprune.search.plans.pareto import Plan
 from hepprune.search.plans.variants import ChoiceGrid, Variants
 from hepprune.search.sensitivity.effects import compare, scored
 from hepprune.store import Journal
+from hepprune.task.sample import Sample
 
 _LIGHT = 2**16  # weights up to which a network takes no time to speak of
 _KEPT = 2**14  # weights of models whose networks are kept in memory, plan by plan

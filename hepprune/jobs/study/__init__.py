@@ -18,11 +18,11 @@ from hepprune.jobs.study.measuring import SynthesisRequest
 from hepprune.jobs.study.pricing import Bench, EvaluationJets
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
-from hepprune.sample import Sample
 from hepprune.store import Store
 from hepprune.studies import fronts
 from hepprune.studies.grid import Grid
 from hepprune.studies.points import Study
+from hepprune.task.sample import Sample
 
 __all__ = ["SynthesisRequest", "study"]
 

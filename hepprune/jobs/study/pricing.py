@@ -13,13 +13,13 @@ from hepprune.errors import NetworkError, RecipeError
 from hepprune.hardware import checks, cost
 from hepprune.hardware.targets import Target
 from hepprune.jobs import estimation
+from hepprune.metrics.scores import Stated
 from hepprune.network import Network, identity
 from hepprune.pipeline.context import Track
-from hepprune.sample import Sample
-from hepprune.scores import Stated
 from hepprune.store import Store
 from hepprune.studies.grid import Grid, Setting, built, variant
 from hepprune.studies.points import Point
+from hepprune.task.sample import Sample
 
 _ASSUMED = ("part", "types")  # kinds of warnings that hold for a whole study
 _NOISE_JETS = 256  # jets of noise that choose integer bits where there are no real ones

@@ -14,11 +14,11 @@ from hepprune.hardware import cost
 from hepprune.hardware.targets import Target
 from hepprune.jobs import sources
 from hepprune.jobs.sources import by_recipe
+from hepprune.metrics.scores import label
 from hepprune.network import Network, precision
 from hepprune.pipeline.context import Track, silent
 from hepprune.report.plots import curves
 from hepprune.report.plots.curves import Line
-from hepprune.scores import label
 from hepprune.studies import comparison
 from hepprune.studies.comparison import SPARSITIES, UNPRUNED, ComparisonMeans, Contest, Entry, Method
 from hepprune.training import Fit

@@ -16,6 +16,7 @@ from hepprune.errors import RecipeError, check_known
 from hepprune.files import write_json
 from hepprune.hardware import cost, targets
 from hepprune.jobs.sources import by_recipe
+from hepprune.metrics.scores import Stated, label, means
 from hepprune.network import Network, precision
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
@@ -24,7 +25,6 @@ from hepprune.pruning import dynamic
 from hepprune.pruning.dynamic import Work
 from hepprune.report.plots import curves
 from hepprune.report.plots.curves import Line
-from hepprune.scores import Stated, label, means
 from hepprune.task import Classes
 from hepprune.training import passes
 

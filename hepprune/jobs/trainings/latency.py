@@ -9,12 +9,12 @@ from hepprune.files import write_json
 from hepprune.hardware.cost.measured import Meter, Timing
 from hepprune.jobs import sources
 from hepprune.jobs.sources import by_recipe
+from hepprune.metrics.scores import Stated, headline
 from hepprune.network import Network, precision
 from hepprune.pipeline.context import Track, silent
-from hepprune.sample import Sample
-from hepprune.scores import Stated, headline
 from hepprune.search import latency
 from hepprune.search.stages import Stage
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 

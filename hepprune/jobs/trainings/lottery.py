@@ -14,16 +14,16 @@ from hepprune.errors import DataError
 from hepprune.files import write_json
 from hepprune.hardware import targets
 from hepprune.jobs.sources import RECIPES, by_recipe
+from hepprune.metrics.scores import label, primary
 from hepprune.network import Network
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.report.plots import curves
 from hepprune.report.plots.curves import Line
-from hepprune.sample import Sample
-from hepprune.scores import label, primary
 from hepprune.studies import lottery
 from hepprune.studies.lottery import Game, LotteryMeans, Trial
 from hepprune.task import Classes
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 LENET = (300, 100)  # LeCun et al. 1998; on digits of 64 pixels as on MNIST's 784

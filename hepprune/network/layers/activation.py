@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
+from hepprune.fixed.quantisers import FixedPoints, by_table
 from hepprune.network import quantise
 from hepprune.network.layers.base import Layer, Shape, check_choice, layer, parameter
-from hepprune.quantisers import FixedPoints, by_table
 
 ActivationFunction = Callable[..., Tensor]
 

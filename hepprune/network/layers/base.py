@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import quantise
 from hepprune.network.layers.kernel import Kernel
-from hepprune.quantisers import FixedPoints
 
 # The shape of one jet's value, channels last, without the axis of jets.
 Shape = tuple[int, ...]

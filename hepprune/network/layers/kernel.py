@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from hepprune import digits
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed import FixedPoint, Quantiser, digits
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import quantise
-from hepprune.quantisers import FixedPoints
 
 if TYPE_CHECKING:
     from hepprune.network.layers.base import Layer

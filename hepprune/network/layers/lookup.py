@@ -6,8 +6,8 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints, spread
 from hepprune.network.layers.base import Layer, Shape, layer
-from hepprune.quantisers import FixedPoints, spread
 
 
 @layer

@@ -8,16 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune import digits
 from hepprune.errors import NetworkError
-from hepprune.fixed import Quantiser
+from hepprune.fixed import Quantiser, digits
+from hepprune.fixed.quantisers import FixedPoints, taken
 from hepprune.network import quantise
 from hepprune.network.layers.activation import FUNCTIONS, Activation, ReLU
 from hepprune.network.layers.base import Layer, Shape, check_choice, layer, own, parameter
 from hepprune.network.layers.kernel import Kernel
 from hepprune.network.layers.tape import Tape
 from hepprune.network.layers.weighted import checked_reuse
-from hepprune.quantisers import FixedPoints, taken
 
 # Gates per cell: an LSTM's are input, forget, cell, output (Hochreiter and Schmidhuber 1997); a GRU's are update,
 # reset, candidate (Cho et al., arXiv:1406.1078).

@@ -6,9 +6,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hepprune import digits
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed import FixedPoint, Quantiser, digits
 from hepprune.network import quantise
 from hepprune.network.layers.base import Layer, Shape, check_choice, check_work, hold, layer, own
 from hepprune.network.layers.kernel import Kernel

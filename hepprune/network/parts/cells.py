@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from hepprune.fixed import Quantiser
+from hepprune.fixed.quantisers import taken
 from hepprune.network import layers
 from hepprune.network.graph import Network
 from hepprune.network.parts.building import BIT, Building
-from hepprune.quantisers import taken
 
 
 def cell(layer: layers.Recurrent, shape: layers.Shape) -> Network:

@@ -6,11 +6,11 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import layers
 from hepprune.network.graph import Network
 from hepprune.network.node import Node
 from hepprune.network.ranges import RANGES, Interval
-from hepprune.quantisers import FixedPoints
 
 _STAND_IN = FixedPoint(8, 4)  # of what arrives
 # What has types of its own, or none; others put out what they read.

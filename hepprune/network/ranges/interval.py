@@ -11,8 +11,8 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network.layers import Shape
-from hepprune.quantisers import FixedPoints
 
 Floats = NDArray[np.float64]
 ANYTHING = 2.0**100

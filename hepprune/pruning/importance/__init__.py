@@ -14,7 +14,7 @@ from hepprune.pruning.importance.gradient import fisher, obd, obd_gauss_newton, 
 from hepprune.pruning.importance.magnitude import geometric_median, magnitude, magnitude_l1, random, weight_change
 from hepprune.pruning.importance.registry import CRITERIA, Criterion, criterion, find
 from hepprune.pruning.statistics import recorded
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 __all__ = ["CRITERIA", "Criterion", "criterion", "dead", "find", "fisher", "geometric_median", "loss_change"]
 __all__ += ["magnitude", "magnitude_l1", "mean_activation", "nonzero_activation", "obd", "obd_gauss_newton", "obs"]

@@ -13,7 +13,7 @@ from hepprune.pruning.statistics import recorded, unit_gradients
 from hepprune.pruning.statistics.unit_gradients import UnitGradients
 from hepprune.pruning.structure import blocks
 from hepprune.pruning.structure.coupling import Group
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 
 def _gathered(say: Callable[[UnitGradients], Tensor]) -> Callable[..., list[Tensor]]:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Kernel
 from hepprune.network.quantise import weights
 from hepprune.pruning.importance.registry import NEURONS, WEIGHTS, criterion
-from hepprune.quantisers import FixedPoints
 
 
 @criterion(granularities=(*NEURONS, *WEIGHTS), norm=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError, check_known, unknown
 from hepprune.network import Kernel, Network
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 WEIGHTS = ("weight", "digit")
 NEURONS = ("neuron",)

@@ -9,7 +9,7 @@ from torch import Tensor
 from hepprune.network import Dense, Network, Weighted
 from hepprune.pruning.statistics import recorded, recurrences
 from hepprune.pruning.statistics.recorded import Recorded
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from hepprune.network import Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning.statistics import recorded, recurrences
 from hepprune.pruning.statistics.recorded import Recorded
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 
 @dataclass(frozen=True, kw_only=True)

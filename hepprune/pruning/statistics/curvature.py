@@ -18,7 +18,7 @@ from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import statistics
 from hepprune.pruning.statistics import recorded, recurrences, unrolling
 from hepprune.pruning.statistics.recorded import Recorded
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 _MAX_VALUES = 2**24  # of one layer's gradients by logit, per class, at a time
 _GRAPH = 16  # values that autograd keeps for each row of a recurrent layer, at a step

@@ -8,7 +8,7 @@ from torch import Tensor
 from hepprune.network import Network
 from hepprune.pruning import statistics
 from hepprune.pruning.statistics import recorded, recurrences
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 
 @dataclass(frozen=True)

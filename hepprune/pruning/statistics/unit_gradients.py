@@ -15,7 +15,7 @@ from torch import Tensor
 from hepprune.network import Layer, Network, Node, Recurrent
 from hepprune.pruning.statistics import recorded, recurrences
 from hepprune.pruning.structure.coupling import Group
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 Means = Mapping[str, Tensor]  # of each input of a layer, by its name
 

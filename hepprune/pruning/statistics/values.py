@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hepprune.network import Dense, Network
 from hepprune.pruning.statistics import recorded
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 
 @dataclass(frozen=True)

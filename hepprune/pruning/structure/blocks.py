@@ -9,7 +9,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError, unknown
 from hepprune.network import Activation, Layer, Merge, Network, Shared
 from hepprune.network.layers import BatchNorm, LayerNorm, PReLU, ReLU
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 _FOLLOWING = (ReLU, Activation, PReLU, BatchNorm, LayerNorm)
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.errors import NetworkError
+from hepprune.fixed.quantisers import taken
 from hepprune.network import Layer, Network, Rules, layers
 from hepprune.pruning.structure.coupling import Units, whole_groups
-from hepprune.quantisers import taken
 
 # Which indices stay along each axis of a value.
 KeptUnits = Sequence[Tensor]

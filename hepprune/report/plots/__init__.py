@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hepprune import scores
 from hepprune.files import replacing
+from hepprune.metrics import scores
 from hepprune.report.summary import FIGURES, Summary
 
 _FORMATS = (".png", ".pdf")

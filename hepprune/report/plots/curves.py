@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hepprune.metrics.scores import Stated
 from hepprune.report.plots import canvas, save
-from hepprune.scores import Stated
 
 _MARKERS = "os^vD*Pp<>hX"
 

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune import digits
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, digits
+from hepprune.fixed.quantisers import FixedPoints
+from hepprune.fixed.quantisers.per_value import like
 from hepprune.hardware.cost import matrices
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Kernel, Network, quantise
 from hepprune.pruning.statistics import Statistics
-from hepprune.quantisers import FixedPoints
-from hepprune.quantisers.per_value import like
 from hepprune.search.moves import missed
 from hepprune.search.prices import Price
 from hepprune.training import Prepare

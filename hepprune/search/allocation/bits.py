@@ -13,14 +13,14 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints
+from hepprune.fixed.quantisers.per_value import MAX_BITS, fraction_bits
 from hepprune.hardware.cost import matrices
 from hepprune.network import Dense, Input, Layer, Network, ReLU
 from hepprune.network.quantise import TABLED
 from hepprune.pruning.statistics import values
 from hepprune.pruning.structure import surgery
-from hepprune.quantisers import FixedPoints
-from hepprune.quantisers.per_value import MAX_BITS, fraction_bits
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 WEIGHTS = FixedPoint(9, 2, True, "RND", "SAT")  # wide: its digits are paid for one by one; wider for larger weights
 FINER = 1  # bits that a value may have beyond those of the type that it comes with

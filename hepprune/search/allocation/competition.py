@@ -17,16 +17,16 @@ import torch
 from torch import Tensor
 
 from hepprune import training
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Dense, Layer, Network
 from hepprune.pruning.statistics import values
 from hepprune.pruning.statistics.values import Worths
-from hepprune.quantisers import FixedPoints
-from hepprune.sample import Sample
 from hepprune.search.allocation import bits, goals, leaving_one, saved, within
 from hepprune.search.moves import missed
 from hepprune.search.moves.values import NOISE
 from hepprune.search.prices import Price
+from hepprune.task.sample import Sample
 
 _EXTRA_BITS = 1.0  # of an addition beyond those of what its digit reads
 _OWN_BITS = 0.5  # LUT that a bit of a ReLU costs where nothing reads it

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from hepprune.errors import BudgetMissedError
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.hardware.resources import Budget, Estimate, figure
 from hepprune.network import Kernel, Network
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.masks import BIT, Cut
 from hepprune.pruning.statistics import Statistics
-from hepprune.quantisers import FixedPoints
 from hepprune.search.moves import knobs
 from hepprune.search.moves.knobs import Knob
 from hepprune.search.moves.neurons import BLOCK, Branch, Neurons

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Dense, Input, Layer, Network, ReLU, Shared
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.masks import BIT, Cut, Cuts
 from hepprune.pruning.statistics import Statistics
-from hepprune.quantisers import FixedPoints
 
 NOISE = 16.0  # how much more than alone a bit is worth among others: the noise of many rounded values adds up
 

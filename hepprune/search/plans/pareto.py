@@ -8,8 +8,8 @@ from typing import TypeVar
 import numpy as np
 from pydantic import TypeAdapter
 
-from hepprune import stored
 from hepprune.errors import BudgetMissedError
+from hepprune.files import stored
 from hepprune.hardware.resources import share_of
 from hepprune.search.plans.choices import Option, PlanProblem
 from hepprune.search.plans.knapsack import Knapsack, missed

@@ -12,8 +12,8 @@ from hepprune.pruning.importance import Criterion
 from hepprune.pruning.importance.combined import group_scores
 from hepprune.pruning.structure import blocks
 from hepprune.pruning.structure.coupling import cuts
-from hepprune.sample import Sample
 from hepprune.search.plans.choices import Option
+from hepprune.task.sample import Sample
 
 
 @dataclass(frozen=True)

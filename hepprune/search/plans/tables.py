@@ -10,13 +10,13 @@ from hepprune.errors import NetworkError
 from hepprune.hardware.resources import Resources
 from hepprune.metrics import Metric
 from hepprune.network import Layer, Network
-from hepprune.sample import Sample
 from hepprune.search.plans.choices import Choice, ChoiceTable, Option
 from hepprune.search.plans.pricing import Pricing, Share
 from hepprune.search.plans.variants import ROWS, ChoiceGrid, Variants
 from hepprune.search.sensitivity.effects import compare, measure
 from hepprune.search.sensitivity.replay import LayerVariants
 from hepprune.store import Journal
+from hepprune.task.sample import Sample
 
 _TOGETHER = 16  # variants of one layer that are measured in one call
 

@@ -15,10 +15,10 @@ from hepprune.network.precision import weight_type
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, selection, statistics
 from hepprune.pruning.structure import surgery
-from hepprune.sample import Sample
 from hepprune.search.plans import structures
 from hepprune.search.plans.choices import Option
 from hepprune.search.plans.structures import Structure
+from hepprune.task.sample import Sample
 
 _KEPT = 2**16  # weights of a layer whose variants are kept in memory
 ROWS = ("dsp_row", "bram_row")  # what depends on the reuse factor

@@ -10,18 +10,18 @@ from torch import Tensor
 
 from hepprune import executors
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Kernel, Network
 from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.granularity import members
 from hepprune.pruning.masks import BIT
 from hepprune.pruning.statistics import Statistics
-from hepprune.quantisers import FixedPoints
-from hepprune.sample import Sample
 from hepprune.search.moves import neurons, values
 from hepprune.search.moves.neurons import BLOCK, Branch, Neurons
 from hepprune.search.moves.values import Values
 from hepprune.search.sensitivity.effects import Effect, measure, of_networks
 from hepprune.search.sensitivity.replay import LayerVariants
+from hepprune.task.sample import Sample
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 _WHOLE = (1.0,)

@@ -11,12 +11,12 @@ from torch import Tensor
 from hepprune import metrics
 from hepprune.errors import DataError
 from hepprune.metrics import Metric, Score
+from hepprune.metrics.scores import Difference
 from hepprune.network import Network
-from hepprune.sample import Sample
-from hepprune.scores import Difference
 from hepprune.search.sensitivity import replay
 from hepprune.search.sensitivity.replay import LayerVariants, Replayed
 from hepprune.task import Classes
+from hepprune.task.sample import Sample
 
 # The two metrics that are means over jets are summed chunk by chunk; any other is given all logits.
 _MEANS = ("cross_entropy", "accuracy")

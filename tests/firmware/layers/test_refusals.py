@@ -9,6 +9,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import hls, layers, modelgraph, names
 from hepprune.firmware.names import Names
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import Binary
 from hepprune.network import Argmax, Input, Layer, Network, ReLU, Softmax
 from hepprune.network.layers import (
     LAYERS,
@@ -24,7 +25,6 @@ from hepprune.network.layers import (
     Slice,
     TopK,
 )
-from hepprune.quantisers import Binary
 from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker, each
 
 MAKE = Maker(9)

@@ -8,7 +8,7 @@ import pytest
 from hepprune.errors import NetworkError
 from hepprune.firmware import rtl
 from hepprune.firmware.verilog import patterns
-from hepprune.interface import Word
+from hepprune.fixed.interface import Word
 from hepprune.network import Network, exact_logits
 from tests.firmware.conftest import jets
 

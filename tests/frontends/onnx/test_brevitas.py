@@ -12,10 +12,10 @@ from onnx import numpy_helper
 
 from hepprune.errors import NetworkError
 from hepprune.firmware import rtl
+from hepprune.fixed.quantisers import Binary, Scaled
 from hepprune.frontends.onnx import read, write
 from hepprune.network.ranges import exact_logits
 from hepprune.pruning.structure import surgery
-from hepprune.quantisers import Binary, Scaled
 from tests.frontends import interpreters
 from tests.frontends.onnx.models import computed
 

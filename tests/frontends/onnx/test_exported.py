@@ -15,7 +15,7 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.onnx import claims, read, write
 from hepprune.network import BatchNorm, Einsum
 from hepprune.pruning.structure import surgery
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import Fit, fit
 from tests.frontends.onnx.models import disagreement, executed, exported
 from tests.frontends.pytorch.drawing import Drawn, modules

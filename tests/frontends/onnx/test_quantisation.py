@@ -12,11 +12,11 @@ from onnx import helper
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import Binary, FixedPoints, Scaled
 from hepprune.frontends.onnx import read, write
 from hepprune.network import Conv, Dense
 from hepprune.network.ranges import exact_logits
 from hepprune.pruning.structure import surgery
-from hepprune.quantisers import Binary, FixedPoints, Scaled
 from tests.frontends.onnx.models import N_JETS, QONNX, computed, executed_by_qonnx, model
 from tests.networks import weighted
 

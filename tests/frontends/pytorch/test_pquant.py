@@ -13,11 +13,11 @@ from hepprune import frontends
 from hepprune.errors import NetworkError
 from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.pytorch import to_module
 from hepprune.network import Activation, Dense, LayerNorm
 from hepprune.network.precision import Precision, quantise
 from hepprune.pruning.structure import surgery
-from hepprune.quantisers import FixedPoints
 from tests.frontends import interpreters
 
 ROOT = Path(hepprune.__file__).parents[1]

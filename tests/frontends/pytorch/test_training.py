@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from hepprune.frontends.pytorch import read, to_module
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import Fit, fit
 from tests.frontends.pytorch.drawing import disagreement
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Estimate
 from hepprune.hardware.targets import Target
 from hepprune.network import Dense, Input, Layer, Network, ReLU, Shared
 from hepprune.network.precision import weight_type
 from hepprune.pruning.structure import surgery
-from hepprune.quantisers import FixedPoints
 from hepprune.synthesis import Job
 from tests.networks import weighted
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from hepprune import digits
 from hepprune.errors import RecipeError
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, digits
 from hepprune.hardware import cost
 from hepprune.hardware.cost import kernels
 from hepprune.hardware.resources import LayerEstimate

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from hepprune import digits
+from hepprune.fixed import digits
 from hepprune.hardware.cost import sharing
 
 Integers = NDArray[np.int64]

@@ -12,15 +12,16 @@ import torch
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
-from hepprune import interface as interfaces
-from hepprune import stored, synthesis
+from hepprune import synthesis
 from hepprune.cli import app
 from hepprune.errors import ToolMissingError
+from hepprune.files import stored
 from hepprune.firmware import emulator as emulators
 from hepprune.firmware import rtl, scales
 from hepprune.firmware.verilog import patterns
 from hepprune.fixed import FixedPoint
-from hepprune.interface import Feature, InputPort, Interface, OutputPort, shift
+from hepprune.fixed import interface as interfaces
+from hepprune.fixed.interface import Feature, InputPort, Interface, OutputPort, shift
 from hepprune.jobs import exports, farm, ingestion
 from hepprune.network import Dense, Input, Network, ReLU, Softmax, exact_raw, save
 

@@ -20,10 +20,10 @@ from hepprune.jobs import planning
 from hepprune.jobs.planning.whole_networks import PlanSettings
 from hepprune.metrics import Conditions, Floats, Score
 from hepprune.network import Network, load, save
-from hepprune.sample import Sample
 from hepprune.search.plans.pareto import PlanSolution
 from hepprune.search.plans.variants import ChoiceGrid
 from hepprune.task import Classes, Regression, Tasks
+from hepprune.task.sample import Sample
 
 TARGET = targets.load("generic_vu13p")
 GRID = ChoiceGrid(sparsities=(0.5, 0.75))

@@ -12,8 +12,8 @@ from hepprune.network.folding import fold_batch_norm
 from hepprune.network.precision import Precision
 from hepprune.pruning import masks, plan, statistics
 from hepprune.pruning.structure import coupling, surgery
-from hepprune.sample import Sample
 from hepprune.search.moves import PerKernel
+from hepprune.task.sample import Sample
 from hepprune.training import Fit, fit
 
 BIT, INPUTS = FixedPoint(1, 1, False), FixedPoint(8, 3, True, "RND", "SAT")

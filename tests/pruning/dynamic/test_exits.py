@@ -8,7 +8,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Dense, Network
 from hepprune.pruning import dynamic
 from hepprune.pruning.dynamic import Branched
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import Fit, multilayer_perceptron
 from tests.pruning import smooth
 

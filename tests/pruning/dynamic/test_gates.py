@@ -9,7 +9,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Network, TopK, load, save
 from hepprune.pruning import dynamic
 from hepprune.pruning.dynamic import Gated
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import Fit, multilayer_perceptron
 from tests.pruning import smooth
 

@@ -6,7 +6,7 @@ from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.pruning import importance, masks, plan
 from hepprune.pruning.statistics import activity
 from hepprune.pruning.structure import coupling, surgery
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from tests.networks import weighted
 from tests.pruning import cells, graphs, smooth
 from tests.pruning.statistics.test_unit_gradients import jets as graph_jets

@@ -5,7 +5,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import compensation, importance, masks, statistics
 from hepprune.pruning.statistics import curvature, gradients
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from tests.networks import weighted
 from tests.pruning import smooth
 

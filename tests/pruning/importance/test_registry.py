@@ -9,7 +9,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Network, Weighted
 from hepprune.pruning import importance, structured
 from hepprune.pruning.importance import Criterion, combined
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from tests.pruning import cells, graphs, smooth
 from tests.pruning.statistics.test_unit_gradients import jets
 

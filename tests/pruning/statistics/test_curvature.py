@@ -6,7 +6,7 @@ from torch import nn
 
 from hepprune.errors import DataError
 from hepprune.pruning.statistics import curvature
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from tests.networks import weighted
 from tests.pruning import smooth
 

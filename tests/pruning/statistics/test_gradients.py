@@ -3,7 +3,7 @@ import torch
 
 from hepprune.pruning import statistics
 from hepprune.pruning.statistics import gradients
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from tests.networks import weighted
 from tests.pruning import smooth
 

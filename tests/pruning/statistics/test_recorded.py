@@ -3,7 +3,7 @@ import torch
 
 from hepprune.network import Conv, Network
 from hepprune.pruning.statistics import recorded
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from tests.networks import weighted
 from tests.pruning import smooth
 

@@ -14,8 +14,8 @@ from hepprune.pruning import importance, masks, plan, statistics
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.statistics import gradients
 from hepprune.pruning.structure import surgery
-from hepprune.sample import Sample
 from hepprune.studies import iterative, lottery
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 from tests.networks import SEEDS, weighted
 from tests.pruning import graphs, smooth

@@ -5,7 +5,7 @@ from torch import nn
 from hepprune.errors import DataError
 from hepprune.network import Network, identity
 from hepprune.pruning import statistics
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hepprune.network import Dense, Input, Network, Recurrent
 from hepprune.network.layers.recurrent import GATES, KERNELS
 from hepprune.pruning import compensation, importance, masks, plan
 from hepprune.pruning.masks import Cut
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 from tests.pruning import cells
 from tests.pruning.statistics.test_recurrences import chain, limits

@@ -7,7 +7,7 @@ from hepprune.pruning import masks
 from hepprune.pruning.statistics import unit_gradients
 from hepprune.pruning.structure import coupling
 from hepprune.pruning.structure.coupling import Group
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from tests.networks import unlabelled
 from tests.pruning import graphs
 

@@ -12,7 +12,7 @@ from hepprune.network import Dense, Input, Network, Recurrent, Shared
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import importance
 from hepprune.pruning.statistics import curvature, recorded, unrolling
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from tests.pruning import cells
 from tests.pruning.statistics.test_recurrences import chain, recurrent
 from tests.pruning.statistics.test_recurrences import jets as drawn_jets

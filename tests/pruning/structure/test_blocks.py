@@ -8,7 +8,7 @@ from hepprune.network import Dense, Input, Layer, Merge, Network, ReLU, Shared, 
 from hepprune.pruning import masks
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.structure import blocks
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from tests.pruning import graphs
 
 KIND = FixedPoint(6, 3, True, "RND", "SAT")

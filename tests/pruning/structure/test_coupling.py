@@ -12,12 +12,12 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import hls, modelgraph, names
 from hepprune.firmware.layers import described, distinct
 from hepprune.firmware.names import Names
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Dense, Input, Layer, Merge, Network, Recurrent, TopK
 from hepprune.network.layers import Concatenate
 from hepprune.pruning import masks
 from hepprune.pruning.masks import Cuts
 from hepprune.pruning.structure import coupling, surgery
-from hepprune.quantisers import FixedPoints
 from tests.networks import SEEDS
 from tests.pruning import cells, graphs
 from tests.reference import REFERENCE

@@ -23,7 +23,7 @@ from hepprune.network import (
 )
 from hepprune.pruning import masks
 from hepprune.pruning.structure import surgery
-from hepprune.sample import Sample
+from hepprune.task.sample import Sample
 from tests.networks import SEEDS, features, networks, plans, sequence_networks, weighted
 
 INPUTS = FixedPoint(6, 3, True, "RND", "SAT")

@@ -7,9 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hepprune import digits
 from hepprune.errors import BudgetMissedError
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, digits
 from hepprune.hardware.resources import Budget, Estimate, Resources
 from hepprune.network import Dense, Input, Network
 from hepprune.pruning import masks

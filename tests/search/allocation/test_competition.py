@@ -11,6 +11,7 @@ from hepprune import training
 from hepprune.errors import BudgetMissedError, NetworkError
 from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Estimate, Resources
 from hepprune.network import Dense, Input, Layer, Network, ReLU, exact_logits
@@ -20,13 +21,12 @@ from hepprune.pruning import masks, statistics
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.statistics import values
 from hepprune.pruning.structure import surgery
-from hepprune.quantisers import FixedPoints
-from hepprune.sample import Sample
 from hepprune.search import greedy, moves
 from hepprune.search.allocation import bits, competition
 from hepprune.search.moves.values import NOISE
 from hepprune.search.stages import Outcome, Problem, Settings
 from hepprune.task import Regression
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 Jets = tuple[Sample, Sample]

@@ -12,12 +12,12 @@ from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Dense, Input, Merge, Network, Shared
 from hepprune.pruning import masks, statistics
-from hepprune.sample import Sample
 from hepprune.search import allocation, cutting, sensitivity
 from hepprune.search.moves import CHOICES, Move, PerKernel, neurons
 from hepprune.search.moves.knobs import Knob
 from hepprune.search.moves.neurons import BLOCK
 from hepprune.search.stages import Problem
+from hepprune.task.sample import Sample
 from tests.network.drawn import typed
 from tests.search.architectures import residual
 

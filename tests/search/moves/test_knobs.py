@@ -12,13 +12,13 @@ from hepprune.hardware.resources import Budget, Estimate, Resources
 from hepprune.network import Conv, Dense, Network, Weighted, identity
 from hepprune.pruning import granularity, masks, statistics
 from hepprune.pruning.structure import surgery
-from hepprune.sample import Sample
 from hepprune.search import cutting, greedy, moves, sensitivity
 from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.moves import CHOICES, PerKernel, knobs
 from hepprune.search.moves.knobs import Knob
 from hepprune.search.prices import Price
 from hepprune.search.stages import Problem, Settings
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 TARGET = targets.load("generic_vu13p")

@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepprune import architectures
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Estimate, LayerEstimate, Resources
@@ -16,10 +15,11 @@ from hepprune.pruning import importance, masks
 from hepprune.pruning.statistics import Statistics, gather
 from hepprune.pruning.structure import surgery
 from hepprune.pruning.structure.constants import constants
-from hepprune.sample import Sample
+from hepprune.recipe import architectures
 from hepprune.search import moves
 from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.sensitivity import cuttable
+from hepprune.task.sample import Sample
 from tests.networks import SEEDS, features, networks, transformer, weighted
 
 EVERYTHING = moves.PerKernel({}, masks.GRANULARITIES)

@@ -18,10 +18,10 @@ from hepprune.network.precision import Precision
 from hepprune.pruning import importance, masks, statistics
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.structure import surgery
-from hepprune.sample import Sample
 from hepprune.search import greedy, moves, sensitivity
 from hepprune.search.moves import neurons
 from hepprune.search.stages import Problem, Settings
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 from tests.networks import SEEDS, features, networks
 from tests.search.architectures import ARCHITECTURES

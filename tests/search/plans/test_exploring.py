@@ -12,7 +12,6 @@ from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.jobs.planning.whole_networks import PlanSettings, SearchedModel, WholeNetworks
 from hepprune.network import Network
-from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.choices import ChoiceTable, PlanProblem
 from hepprune.search.plans.confirming import confirm
@@ -22,6 +21,7 @@ from hepprune.search.plans.priced import PricedPlans
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.variants import ChoiceGrid, Variants
 from hepprune.store import Journal
+from hepprune.task.sample import Sample
 
 TARGET = targets.load("generic_vu13p")
 GREEDY = partial(solvers.greedy, n_points=1)

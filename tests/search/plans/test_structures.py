@@ -9,12 +9,12 @@ from hepprune.jobs import planning as searching
 from hepprune.jobs.planning.whole_networks import PlanSettings
 from hepprune.network import Network
 from hepprune.pruning.structure import blocks
-from hepprune.sample import Sample
 from hepprune.search.plans import tables
 from hepprune.search.plans.choices import ChoiceTable, Option
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.variants import ChoiceGrid, Variants
 from hepprune.search.sensitivity.effects import compare
+from hepprune.task.sample import Sample
 from tests.networks import weighted
 from tests.pruning import graphs
 

@@ -9,12 +9,12 @@ from hepprune.hardware import cost, targets
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
 from hepprune.pruning import plan, statistics
-from hepprune.sample import Sample
 from hepprune.search.plans import tables
 from hepprune.search.plans.choices import ChoiceTable, Option
 from hepprune.search.plans.pricing import Pricing, latency_limit
 from hepprune.search.plans.variants import ChoiceGrid, Variants
 from hepprune.store import Journal
+from hepprune.task.sample import Sample
 from tests.networks import weighted
 
 TARGET = targets.load("generic_vu13p")

@@ -7,9 +7,9 @@ from hepprune.errors import DataError
 from hepprune.metrics import Floats, Score
 from hepprune.network import Network
 from hepprune.pruning import masks
-from hepprune.sample import Sample
 from hepprune.search.sensitivity.effects import measure
 from hepprune.search.sensitivity.replay import LayerVariants
+from hepprune.task.sample import Sample
 
 CUTS = [masks.Cut("dense_2", "weight", tuple(range(n))) for n in (10, 60)]
 

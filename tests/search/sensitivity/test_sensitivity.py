@@ -10,9 +10,9 @@ from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Merge, Network, ReLU, identity
 from hepprune.pruning import importance, masks, statistics
 from hepprune.pruning.statistics import Statistics
-from hepprune.sample import Sample
 from hepprune.search import sensitivity
 from hepprune.search.sensitivity import SensitivityCurve, SensitivityPoint
+from hepprune.task.sample import Sample
 
 LEVELS = (0.25, 0.5, 0.9)
 EVERY = (*masks.GRANULARITIES, "bit")

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq.types import arranged, holding, plain
 from hepprune.frontends.keras.layers import activations, convolution, weighted
 from hepprune.frontends.keras.qkeras.layers import by_rows
 from hepprune.frontends.keras.registry import LAYERS, Floats, LayerKind, Lower, Native, Part, Parts, after, only
 from hepprune.network import Activation, Merge, Shape
-from hepprune.quantisers import FixedPoints
 
 _INTEGER = 25  # bits of a value, its sign included; float32 holds no more
 _PASSIVE = (

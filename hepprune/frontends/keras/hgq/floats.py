@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
+from hepprune.fixed.quantisers import FixedPoints, Minifloat
 from hepprune.frontends.keras.registry import Floats, Native
 from hepprune.network import Shape
-from hepprune.quantisers import FixedPoints, Minifloat
 
 ValueTypes = FixedPoints | Minifloat  # one per value, as arrays that broadcast
 FIELDS = {"m": "mantissa", "e": "exponent", "e0": "offset"}

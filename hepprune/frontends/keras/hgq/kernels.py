@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq import types
 from hepprune.frontends.keras.hgq.values import between, with_bits
 from hepprune.frontends.keras.layers import einsum, weighted
@@ -19,7 +20,6 @@ from hepprune.frontends.keras.layers.einsum import now
 from hepprune.frontends.keras.qkeras.layers import by_rows
 from hepprune.frontends.keras.registry import Fill, Floats, Lower, Native, Part, Parts
 from hepprune.network import Layer, Shape, Weighted
-from hepprune.quantisers import FixedPoints
 
 AnyArray = NDArray[Any]
 _EPSILON = 1e-7  # of Keras, where a layer has none of its own

@@ -9,11 +9,11 @@ import numpy as np
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, ROUNDING
+from hepprune.fixed.quantisers import FixedPoints, Minifloat
 from hepprune.frontends.keras.hgq.floats import grouped
 from hepprune.frontends.keras.hgq.types import plain, spread
 from hepprune.frontends.keras.registry import LAYERS, Floats, LayerKind, Native, Part, Parts, only
 from hepprune.network import Activation, Layer, Shape
-from hepprune.quantisers import FixedPoints, Minifloat
 
 
 def _modes(native: Native) -> tuple[str, str]:

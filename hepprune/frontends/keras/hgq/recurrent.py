@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune import digits
-from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed import FixedPoint, Quantiser, digits
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq import types
 from hepprune.frontends.keras.hgq.floats import ValueTypes
 from hepprune.frontends.keras.hgq.values import ValueQuantiser, value_quantiser, value_type
@@ -21,7 +21,6 @@ from hepprune.frontends.keras.layers import recurrent
 from hepprune.frontends.keras.qkeras.layers import by_rows
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, reading
 from hepprune.network import Layer, Recurrent, Shape
-from hepprune.quantisers import FixedPoints
 
 _KERNELS = (("weight", "kq"), ("recurrent_weight", "rkq"))
 _RAMP = (0.25, 0.5)  # slope and shift of what HGQ2 calls a hard sigmoid

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq.floats import ValueTypes
 from hepprune.frontends.keras.hgq.types import each, holder, nothing, type_of
 from hepprune.frontends.keras.hgq.values import ends, value_quantiser
@@ -24,7 +25,6 @@ from hepprune.frontends.keras.layers.activations import with_activation
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after, only
 from hepprune.network import Dense, Lookup, Shape, Weighted
 from hepprune.network.layers.activation import FUNCTIONS
-from hepprune.quantisers import FixedPoints
 
 ONE = FixedPoint(1, 1, False, "RND", "SAT")  # of weights that put out what they read, in training too
 # Of biases that are zero, in training too: it holds nothing else that a value is, so that no constant is moved there.

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import ROUNDING, FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints, Minifloat
+from hepprune.fixed.quantisers.per_value import FOLDED
 from hepprune.frontends.keras.hgq.floats import FIELDS, ValueTypes, as_stored, floats, held_floats
 from hepprune.frontends.keras.qkeras.layers import Arrange
 from hepprune.frontends.keras.registry import Floats, Native
 from hepprune.network import Shape
-from hepprune.quantisers import FixedPoints, Minifloat
-from hepprune.quantisers.per_value import FOLDED
 
 AnyTypes = TypeVar("AnyTypes", bound=ValueTypes)
 ORDER = {  # by parametrisation and whether the range is trained (not where it wraps)

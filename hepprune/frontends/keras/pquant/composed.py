@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq.types import each as changed_each
 from hepprune.frontends.keras.pquant import section
 from hepprune.frontends.keras.registry import LAYERS, Inside, LayerKind, Native, Part, Parts, inside, reading
 from hepprune.network import BatchNorm, Dense, Einsum, Layer, Reshape, Shape
-from hepprune.quantisers import FixedPoints
 
 _PRUNING = "pruning_layer/"
 _PROJECTIONS = ("query", "key", "value")

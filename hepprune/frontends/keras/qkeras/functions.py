@@ -8,9 +8,9 @@ import numpy as np
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import Binary, Ternary
 from hepprune.frontends.keras.qkeras.quantisers import is_known, name_of, parse
 from hepprune.frontends.keras.qkeras.scales import EPSILON, QuantiserSettings, exponents, fixed_point, ternary_threshold
-from hepprune.quantisers import Binary, Ternary
 
 # Functions of QKeras that share no definition with Keras' own of the same name.
 _HALF, _SMOOTH = {"slope": 0.5, "shift": 0.5}, {"slope": 0.1875, "shift": 0.5}

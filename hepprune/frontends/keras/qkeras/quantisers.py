@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import Binary, PowerOfTwo, Scaled, Ternary
+from hepprune.fixed.quantisers.scaled import tuples
 from hepprune.frontends.keras.qkeras.scales import Float32s, QuantiserSettings, rounded
-from hepprune.quantisers import Binary, PowerOfTwo, Scaled, Ternary
-from hepprune.quantisers.scaled import tuples
 
 _MAX_TEXT = 1000
 _ROUNDING = {"use_stochastic_rounding": False}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.quantisers import Binary, PowerOfTwo, Ternary
+from hepprune.fixed.quantisers import Binary, PowerOfTwo, Ternary
 
 Float32s = NDArray[np.float32]
 QuantiserSettings = dict[str, Any]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.normalisation import per_channel
 from hepprune.frontends.pytorch.operators.registry import constant, jets_value, operator, picked, unchanged
@@ -15,7 +16,6 @@ from hepprune.frontends.pytorch.operators.weighted import again
 from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Constant, Value, rearranged
 from hepprune.network import Activation, Argmax, Layer, Merge, PReLU, ReLU, Softmax
-from hepprune.quantisers import FixedPoints
 
 
 def _added(built: Assembly, call: Call, x: Any, make: Callable[[str], Layer]) -> Value:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hepprune import digits
 from hepprune.errors import NetworkError
+from hepprune.fixed import digits
 from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional, picked
 from hepprune.frontends.pytorch.program import Call

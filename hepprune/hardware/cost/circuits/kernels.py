@@ -6,15 +6,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune import digits
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed import FixedPoint, Quantiser, digits
+from hepprune.fixed.quantisers import FixedPoints, Minifloat
 from hepprune.hardware.cost import distributed_arithmetic as graphs
 from hepprune.hardware.cost.circuits.operations import Bill
 from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constant_bits, last_place
 from hepprune.network.layers import Kernel
 from hepprune.network.quantise import weight_integers, weights
-from hepprune.quantisers import FixedPoints, Minifloat
 
 Integers = NDArray[np.int64]
 

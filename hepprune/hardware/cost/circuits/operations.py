@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hepprune import digits
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, digits
 from hepprune.hardware.cost.circuits.wires import (
     FINEST,
     Bools,

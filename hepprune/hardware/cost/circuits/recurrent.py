@@ -9,13 +9,13 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.hardware.cost.circuits import kernels, operations
 from hepprune.hardware.cost.circuits.kernels import FixedMatrix, Integers
 from hepprune.hardware.cost.circuits.operations import Bill
 from hepprune.hardware.cost.circuits.rules import CIRCUITS, in_type, only, priced
 from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants
 from hepprune.network.layers import Activation, Recurrent, ReLU
-from hepprune.quantisers import FixedPoints
 
 WireFunction = Callable[[Wires], Wires]
 _AHEAD = 32  # levels before the state, earlier than which it does not matter when inputs are there

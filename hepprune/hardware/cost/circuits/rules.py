@@ -10,12 +10,12 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers import FixedPoints, spread
 from hepprune.hardware.cost.circuits import kernels, operations, tables
 from hepprune.hardware.cost.circuits.operations import Bill, CircuitOperation
 from hepprune.hardware.cost.circuits.wires import Bools, Wires, constants, joined, where
 from hepprune.network import Node, Rules, layers
 from hepprune.network.parts import INPUT, parts
-from hepprune.quantisers import FixedPoints, spread
 
 TypedOperation = Callable[[Bill, Wires, FixedPoint], Wires]
 _LEAST = -(2.0**40)  # of what is not a value in a maximum

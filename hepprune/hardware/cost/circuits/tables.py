@@ -9,12 +9,12 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import singles
 from hepprune.hardware.cost.circuits import operations
 from hepprune.hardware.cost.circuits.operations import Bill
 from hepprune.hardware.cost.circuits.wires import FINEST, Floats, Wires, constants, last_place
 from hepprune.network.layers import Activation, Layer
 from hepprune.network.stairs import SMALL, of_layer, ramp_constant
-from hepprune.quantisers import singles
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from hepprune.errors import NetworkError
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends import keras as frontend
 from hepprune.network import Network, Weighted
 from hepprune.pruning.structure import surgery
-from hepprune.quantisers import FixedPoints
 from tests.frontends.keras.data.moving import moving
 from tests.frontends.keras.hgq.test_hgq import DATA
 from tests.networks import weighted

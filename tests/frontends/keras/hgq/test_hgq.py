@@ -14,12 +14,12 @@ from hepprune import frontends
 from hepprune.errors import NetworkError
 from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends import keras as frontend
 from hepprune.frontends.keras.files import read_model
 from hepprune.frontends.keras.graph import lower
 from hepprune.network import Network, Weighted, exact_logits
 from hepprune.pruning.structure import surgery
-from hepprune.quantisers import FixedPoints
 from tests.frontends import interpreters
 from tests.frontends.keras.data.moving import moving
 from tests.networks import weighted

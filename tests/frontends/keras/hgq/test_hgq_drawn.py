@@ -16,10 +16,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends import keras as frontend
 from hepprune.network import Network, Weighted
 from hepprune.pruning.structure import surgery
-from hepprune.quantisers import FixedPoints
 from tests.frontends import interpreters
 from tests.frontends.keras.hgq.test_hgq import DATA
 from tests.networks import weighted

@@ -18,11 +18,11 @@ import hepprune
 from hepprune.errors import NetworkError
 from hepprune.firmware import equivalence, hls, layers, rtl
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints, Minifloat
 from hepprune.frontends import keras as frontend
 from hepprune.hardware import cost, targets
 from hepprune.network import Conv, Dense, Network, storage
 from hepprune.pruning.structure import surgery
-from hepprune.quantisers import FixedPoints, Minifloat
 from tests.firmware.networks import together
 from tests.frontends import interpreters
 from tests.frontends.keras.data.moving import moving

@@ -10,12 +10,12 @@ import hepprune
 from hepprune.errors import NetworkError
 from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends import keras as frontend
 from hepprune.hardware import cost, targets
 from hepprune.network import Recurrent, parts
 from hepprune.network.ranges import exact_activations, exact_logits
 from hepprune.pruning.structure import surgery
-from hepprune.quantisers import FixedPoints
 from tests.frontends import interpreters
 from tests.frontends.keras.data.moving import moving
 from tests.frontends.keras.hgq.test_hgq import altered

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from hepprune.errors import NetworkError
+from hepprune.fixed.quantisers import Scaled
 from hepprune.frontends import keras as frontend
 from hepprune.frontends.keras.registry import LAYERS, Native
 from hepprune.network import Weighted
-from hepprune.quantisers import Scaled
 from tests.frontends.keras.published import PAGE, loaded, tf
 from tests.frontends.keras.qkeras.test_qkeras import known, on_grid, randomised, same
 from tests.reference import MORE

@@ -15,10 +15,10 @@ from hypothesis.extra import numpy as hnp
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import Binary, Scaled
 from hepprune.frontends.keras.qkeras.functions import activation, is_quantiser
 from hepprune.frontends.keras.qkeras.quantisers import parse, used, weights
 from hepprune.network import Activation, ReLU
-from hepprune.quantisers import Binary, Scaled
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 relaxed = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])

@@ -16,10 +16,10 @@ from hepprune.metrics import Conditions
 from hepprune.network import Activation, Dense, Input, Network
 from hepprune.pruning import masks, statistics
 from hepprune.pruning.statistics import curvature, gradients
-from hepprune.sample import Sample
 from hepprune.search.sensitivity.effects import measure
 from hepprune.search.sensitivity.replay import LayerVariants
 from hepprune.task import TASKS, BinaryLabel, Classes, MultiLabel, Reconstruction, Regression, Task, Tasks, find
+from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 N_JETS, N_IN, N_OUT = 12, 3, 2

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import PositiveInt
 
-from hepprune.architectures.base import OfConstituents, Sketch
 from hepprune.errors import NetworkError
 from hepprune.network import Einsum, GlobalPool, Merge, Pool, Recurrent, Reshape, Softmax
 from hepprune.network.layers.recurrent import GATES
+from hepprune.recipe.architectures.base import OfConstituents, Sketch
 
 Pooling = Literal["average", "max"]
 

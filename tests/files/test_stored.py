@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from hepprune import stored
 from hepprune.errors import DataError
+from hepprune.files import stored
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import Array, library
-from hepprune.quantisers.per_value import MAX_BITS, MAX_VALUES, PerValue, like
+from hepprune.fixed.quantisers.per_value import MAX_BITS, MAX_VALUES, PerValue, like
 
 _MAX_EXPONENT, _MAX_OFFSET = 6, 64
 _EPSILON = 1e-7  # that HGQ2 adds to a magnitude before it takes its exponent

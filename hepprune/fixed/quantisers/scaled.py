@@ -7,7 +7,7 @@ import numpy as np
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import Array, FixedPoint, library
-from hepprune.quantisers.per_value import fraction_bits, like
+from hepprune.fixed.quantisers.per_value import fraction_bits, like
 
 
 @dataclass(frozen=True)

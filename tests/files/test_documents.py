@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hepprune import documents
 from hepprune.errors import RecipeError
+from hepprune.files import documents
 
 
 def _read(path: Path, text: str) -> dict[str, object]:

@@ -6,8 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepprune import digits
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, digits
 from hepprune.network import Dense
 from hepprune.search.allocation import saved
 

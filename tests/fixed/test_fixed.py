@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint
-from hepprune.quantisers import FixedPoints
+from hepprune.fixed.quantisers import FixedPoints
 
 SHAPES = ((8, 3), (6, -2), (3, 5), (2, 1))
 TYPES = [

@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from hepprune.errors import DataError
-from hepprune.sample import Sample
 from hepprune.task import Classes, Regression, Tasks
+from hepprune.task.sample import Sample
 
 X, Y = torch.arange(30.0).reshape(10, 3), torch.arange(10) % 3
 WEIGHT = torch.linspace(0.5, 1.5, 10)

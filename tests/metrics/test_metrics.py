@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score, roc_curve
 from hepprune import metrics
 from hepprune.errors import DataError
 from hepprune.metrics import Score
-from hepprune.scores import Difference
+from hepprune.metrics.scores import Difference
 from hepprune.task import Classes
 from tests.networks import SEEDS
 

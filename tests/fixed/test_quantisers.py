@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint, Quantiser
-from hepprune.quantisers import (
+from hepprune.fixed.quantisers import (
     Binary,
     FixedPoints,
     Minifloat,

@@ -8,9 +8,9 @@ import numpy as np
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.quantisers.minifloat import Minifloat
-from hepprune.quantisers.per_value import FOLDED, FixedPoints, PowerOfTwo, spread
-from hepprune.quantisers.scaled import Binary, Scaled, Ternary
+from hepprune.fixed.quantisers.minifloat import Minifloat
+from hepprune.fixed.quantisers.per_value import FOLDED, FixedPoints, PowerOfTwo, spread
+from hepprune.fixed.quantisers.scaled import Binary, Scaled, Ternary
 
 QUANTISERS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (FixedPoints, Minifloat, Scaled, Binary, Ternary, PowerOfTwo)

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hepprune.architectures.base import Shape, draw
-from hepprune.architectures.kinds import GRU, Attention, Convolutional, DeepSets, Interaction
+from hepprune.recipe.architectures.base import Shape, draw
+from hepprune.recipe.architectures.kinds import GRU, Attention, Convolutional, DeepSets, Interaction
 
 Architecture = Annotated[DeepSets | Interaction | GRU | Attention | Convolutional, Field(discriminator="kind")]
 

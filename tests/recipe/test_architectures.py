@@ -8,11 +8,11 @@ import yaml
 from torch.nn import functional
 
 from hepprune import recipe
-from hepprune.architectures import GRU, Architecture, Attention, Convolutional, DeepSets, Interaction, draw
 from hepprune.errors import HeppruneError, NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import Network, Recurrent, Weighted
 from hepprune.network.precision import Precision, quantise
+from hepprune.recipe.architectures import GRU, Architecture, Attention, Convolutional, DeepSets, Interaction, draw
 
 OUTPUTS = {"flavour": 5, "momentum": 2}
 SETS = (16, 6)

@@ -14,7 +14,7 @@ from hepprune.recipe import Recipe
 from hepprune.task import BinaryLabel, Classes, MultiLabel, Reconstruction, Regression, Task, Tasks
 from hepprune.training import Fit
 
-DEFAULT = Path(__file__).parents[1] / "hls_projects" / "jet_tagger" / "recipe.yaml"
+DEFAULT = Path(__file__).parents[2] / "hls_projects" / "jet_tagger" / "recipe.yaml"
 SMALL: dict[str, Any] = {
     "name": "small",
     "data": {"file": "jets.root:Jets", "features": ["a", "b"], "classes": ["q", "g"]},

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepprune import interface
 from hepprune.data import scaling
 from hepprune.errors import DataError
-from hepprune.interface import Interface
+from hepprune.fixed import interface
+from hepprune.fixed.interface import Interface
 
 
 def value() -> dict[str, Any]:

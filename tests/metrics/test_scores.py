@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from hepprune import metrics, scores
-from hepprune.metrics import Score
-from hepprune.scores import Difference, Stated
+from hepprune import metrics
+from hepprune.metrics import Score, scores
+from hepprune.metrics.scores import Difference, Stated
 
 
 def test_values_print_with_their_errors_in_the_form_asked_for() -> None:
