@@ -17,6 +17,8 @@ from hepprune.frontends.keras.registry import Floats
 
 _MAX_BYTES = 2**30
 _MAX_ARRAYS = 2**17
+# What HGQ 1 counts of a layer's cost in training, no number where it has not seen any values; archives only number it.
+_COUNTED = re.compile(r"/bops:0$|/h_[a-z0-9_]+/vars/\d+$")
 # A global heap, where HDF5 keeps texts: its signature and size, then objects, each with an index (0: free space), a
 # count of references and a size.
 _HEAP, _HEAP_SIZE, _OBJECT = re.compile(rb"GCOL\x01\x00{3}"), struct.Struct("<Q"), struct.Struct("<HHIQ")
@@ -103,7 +105,8 @@ class ArrayFile:
         values: Floats = np.asarray(found[()], dtype=np.float64)
         # how fast HGQ2 lets a wrapping quantiser narrow in training, at once where infinite
         is_speed = values.ndim == 0 and place.endswith(("quantizer/vars/3", "/i_decay_speed"))
-        if not (np.isfinite(values).all() or (is_speed and values == np.inf)):
+        is_count = values.ndim == 0 and _COUNTED.search(place) is not None
+        if not (np.isfinite(values).all() or (is_speed and values == np.inf) or is_count):
             raise NetworkError(f"layer '{owner}' holds a weight that is NaN or infinite at '{place}'")
         return values
 

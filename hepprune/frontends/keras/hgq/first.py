@@ -1,9 +1,11 @@
-"""Layers of HGQ 1 (arXiv:2405.00645), read from its `.h5` files: fraction bits of every weight and value, no range.
+"""Layers of HGQ 1 (arXiv:2405.00645), in and out: fraction bits of every weight and value, and no range.
 
 A weight gets the range that it needs. What ranges values need HGQ 1 keeps in no file; 24 integer bits and a sign stand
-in, and its proxy models have them all.
+in, and its proxy models have them all. Written back, a layer has the weights that act, and a batch normalisation that
+it has folded in changes nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +13,13 @@ import numpy as np
 import torch
 
 from hepprune.fixed.quantisers import FixedPoints
-from hepprune.frontends.keras.hgq.types import arranged, holding, plain
+from hepprune.frontends.keras.hgq.floats import grouped
+from hepprune.frontends.keras.hgq.kernels import by_columns
+from hepprune.frontends.keras.hgq.types import arranged, each, holding, plain, spread
 from hepprune.frontends.keras.layers import activations, convolution, weighted
 from hepprune.frontends.keras.qkeras.layers import by_rows
-from hepprune.frontends.keras.registry import LAYERS, Floats, LayerKind, Lower, Native, Part, Parts, after, only
-from hepprune.network import Activation, Merge, Shape
+from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, after, only
+from hepprune.network import Activation, Layer, Merge, Shape, Weighted
 
 _INTEGER = 25  # bits of a value, its sign included; float32 holds no more
 _PASSIVE = (
@@ -24,9 +28,33 @@ _PASSIVE = (
 )
 
 
+def _is_folded(native: Native, key: str) -> bool:
+    """Return whether a layer has folded in a scale, or has a bias and has folded in a centre."""
+    biased = key == "scale" or bool(native.config.get("use_bias", True))
+    return native.kind.endswith("BatchNorm") and biased and bool(native.config.get(key, True))
+
+
+def _names(native: Native) -> list[str]:
+    """Return the names that HGQ 1 gives to the weights; archives only number them, those that are trained first."""
+    if "vars/0" not in native.stored:
+        return [place.rpartition("/")[2].removesuffix(":0") for place in native.stored]
+    config, kernel = native.config, native.kind.startswith(("HDense", "HConv"))
+    scaled, centred = (_is_folded(native, key) for key in ("scale", "center"))
+    there = {"kernel": kernel, "bias": kernel and config.get("use_bias", True), "kernel_bw": kernel}
+    there |= {"activation_bw": True, "bn_beta": centred, "bn_gamma": scaled}
+    there |= {"moving_mean": centred, "moving_variance": scaled}
+    fixed = {f"moving_{name}" for name in ("mean", "variance")}
+    for name, key in (("kernel_bw", "kq_conf"), ("activation_bw", "paq_conf")):
+        conf = config.get(key)
+        if not (config.get("trainable", True) and isinstance(conf, dict) and conf.get("trainable", True)):
+            fixed.add(name)
+    ordered = iter(sorted((name for name in there if there[name]), key=lambda name: name in fixed))
+    return [next(ordered, "") if array.ndim else "" for array in native.weights]
+
+
 def _arrays(native: Native) -> dict[str, Floats]:
     """Return the arrays by the names that HGQ 1 gives them."""
-    return {place.rpartition("/")[2].removesuffix(":0"): array for place, array in native.stored.items()}
+    return dict(zip(_names(native), native.weights, strict=True))
 
 
 def _array(native: Native, name: str, shape: Shape) -> Floats:
@@ -82,7 +110,7 @@ def _folded(native: Native, kernel: Floats, bias: Floats) -> tuple[Floats, Float
     """Return kernel and bias with the batch normalisation that a layer has folded in, in float32 as HGQ 1 does."""
     if not native.kind.endswith("BatchNorm"):
         return kernel, bias
-    shape, scaled, centred = bias.shape, native.config.get("scale", True), native.config.get("center", True)
+    shape, scaled, centred = bias.shape, _is_folded(native, "scale"), _is_folded(native, "center")
     single = {name: torch.as_tensor(array).float() for name, array in (("kernel", kernel), ("bias", bias))}
     names = (("bn_gamma", scaled), ("moving_variance", scaled), ("bn_beta", centred), ("moving_mean", centred))
     single |= {name: torch.as_tensor(_array(native, name, shape)).float() for name, there in names if there}
@@ -148,14 +176,81 @@ def _passive(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return LAYERS[kind].lower(replace(native, kind=kind), arriving)
 
 
+def _renamed(native: Native, arrays: Mapping[str, Floats], **config: Any) -> Native:
+    """Return the native layer with other arrays under their names."""
+    named = zip(_names(native), native.weights, strict=True)
+    return native.filled([arrays.get(name, array) for name, array in named], **config)
+
+
+def _grouped(native: Native, name: str, kind: FixedPoints) -> Floats:
+    """Return the fraction bits of types in the shape that the file keeps them in, one for those that share them."""
+    old, now = _arrays(native)[name].shape, kind.width.shape
+    shape = tuple(1 if size == 1 else n for size, n in zip(old, now, strict=True))
+    try:
+        return grouped(kind.width - kind.integer, kind.width > 0, shape)
+    except ValueError as problem:
+        raise native.refuse(f"has one '{name}' where the network has several") from problem
+
+
+def _fixed(native: Native, layer: Layer, key: str, shape: Shape) -> FixedPoints:
+    kind = spread(native, getattr(layer, key), shape)
+    if not isinstance(kind, FixedPoints):
+        raise native.refuse("would hold floats, and has fixed-point types only")
+    return kind
+
+
+def _fill_values(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the native layer with the fraction bits and the rounding of the values that the network has now."""
+    kind = _fixed(native, layers[native.name], "result", (1, *native.shapes[native.name]))
+    rounds = {"TRN": "floor", "RND": "standard_round"}
+    if kind.rounding not in rounds:
+        raise native.refuse(f"would round by {kind.rounding}")
+    filled = _renamed(native, {"activation_bw": _grouped(native, "activation_bw", kind)})
+    conf = native.config.get("paq_conf")
+    if isinstance(conf, dict) and conf.get("rnd_strategy") == "auto":  # which goes by the sizes that there are
+        filled = filled.filled(paq_conf={**conf, "rnd_strategy": rounds[kind.rounding]})
+    return filled
+
+
+def _fill_kernel(fill: Fill) -> Fill:
+    @torch.no_grad()
+    def filled(native: Native, layers: Mapping[str, Layer]) -> Native:
+        layer = native.holding(layers, Weighted)
+        acting = layer.rebuilt(weight=layer.used_weight(), bias=layer.used_bias())
+        plainly = fill(native, {**layers, native.name: acting})
+        names = ("kernel", "bias")[: len(plainly.weights)]
+        if not set(names) <= set(_names(native)):
+            raise native.refuse("has no bias, as the network has now")
+        kind = _fixed(native, layer, "weight_type", tuple(layer.weight.shape))
+        used = replace(kind, width=np.where(acting.weight.numpy() == 0, 0, kind.width))
+        arrays = dict(zip(names, plainly.weights, strict=True))
+        arrays["kernel_bw"] = _grouped(native, "kernel_bw", each(used, by_columns))
+        n, epsilon = layer.n_out, native.number("epsilon", 1e-3)
+        arrays |= {name: np.zeros(n) for name in ("bn_beta", "moving_mean")}
+        arrays |= {"bn_gamma": np.ones(n), "moving_variance": np.full(n, float(np.float32(1 - epsilon)))}
+        return _fill_values(_renamed(native.filled(**plainly.config), arrays), layers)
+
+    return filled
+
+
+def _fill_passive(native: Native, layers: Mapping[str, Layer]) -> Native:
+    kind = native.kind.removeprefix("P")
+    return replace(LAYERS[kind].fill(replace(native, kind=kind), layers), kind=native.kind)
+
+
+def _signature(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return nothing: it says which types its values have, and refuses values of another shape than those."""
+    declared = np.shape(native.config.get("bits", ()))
+    if any(n not in {1, m} for n, m in zip(declared[::-1], only(native, arriving)[::-1], strict=False)):
+        raise native.refuse(f"says of what type values of shape {declared} are, not of {arriving[0]}")
+    return []
+
+
 for _suffix in ("", "BatchNorm"):
-    LAYERS[f"HDense{_suffix}"] = LayerKind(lower=_kernel(weighted.dense))
-    for _rank in ("1D", "2D"):
-        LAYERS[f"HConv{_rank}{_suffix}"] = LayerKind(lower=_kernel(convolution.conv))
-LAYERS |= {
-    "HQuantize": LayerKind(lower=_quantize),
-    "HActivation": LayerKind(lower=_activation),
-    "HAdd": LayerKind(lower=_add),
-}
-LAYERS |= {"Signature": LayerKind(lower=lambda _native, _arriving: [])}
-LAYERS |= {f"P{kind}": LayerKind(lower=_passive) for kind in _PASSIVE}
+    _dense = LayerKind(lower=_kernel(weighted.dense), fill=_fill_kernel(weighted.fill_dense), typed=True)
+    _conv = LayerKind(lower=_kernel(convolution.conv), fill=_fill_kernel(convolution.fill_conv), typed=True)
+    LAYERS |= {f"HDense{_suffix}": _dense, f"HConv1D{_suffix}": _conv, f"HConv2D{_suffix}": _conv}
+for _name, _lower in (("HQuantize", _quantize), ("HActivation", _activation), ("HAdd", _add)):
+    LAYERS[_name] = LayerKind(lower=_lower, fill=_fill_values, typed=True)
+LAYERS |= {"Signature": LayerKind(lower=_signature)}
+LAYERS |= {f"P{kind}": LayerKind(lower=_passive, fill=_fill_passive) for kind in _PASSIVE}

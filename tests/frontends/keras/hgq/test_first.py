@@ -1,6 +1,7 @@
 """HGQ 1 itself is the oracle: `data/make_hgq1.py` kept what its model and the proxy models of that put out."""
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,17 @@ import pytest
 import torch
 
 from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends import keras as frontend
 from hepprune.network import Network, Weighted
 from hepprune.pruning.structure import surgery
+from tests.frontends import interpreters
 from tests.frontends.keras.data.moving import moving
 from tests.frontends.keras.hgq.test_hgq import DATA
 from tests.networks import weighted
 
-FILES = ("model.h5", "proxy.h5", "proxy.keras")
+FILES = [f"{name}.{suffix}" for name in ("model", "varied", "proxy") for suffix in ("h5", "keras")]
 
 
 @pytest.fixture
@@ -26,18 +29,34 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def kept(name: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the jets of a file's model, and what HGQ 1 makes of them."""
+    arrays, model = np.load(folder / "arrays.npz"), name.partition(".")[0]
+    return arrays[f"{model}_features"], arrays[model]
+
+
 @torch.no_grad()
-def outputs(network: Network, folder: Path, dtype: torch.dtype = torch.float32) -> np.ndarray:
-    features = torch.as_tensor(np.load(folder / "arrays.npz")["features"], dtype=dtype)
-    found: np.ndarray = network.to(dtype)(features).numpy().astype(np.float32)
+def outputs(network: Network, features: np.ndarray, dtype: torch.dtype = torch.float32) -> np.ndarray:
+    found: np.ndarray = network.to(dtype)(torch.as_tensor(features, dtype=dtype)).numpy().astype(np.float32)
     return found
+
+
+def smaller(name: str, folder: Path) -> tuple[Path, Network]:
+    """Return the file of a network without a third of the weights and what that leaves dead, and what it was pruned to."""
+    pruned, rng = frontend.read(folder / name), np.random.default_rng(0)
+    for layer in weighted(pruned):
+        layer.digit_limit[torch.as_tensor(rng.random(layer.weight.shape) < 0.3)] = 0
+        layer.digit_limit[0] = 0
+    shrunk = surgery.shrink(pruned, warn=False)
+    assert shrunk.widths != pruned.widths
+    return frontend.write(shrunk, folder / f"smaller_{name}", like=folder / name), pruned
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_network_computes_what_hgq_computes_bit_for_bit(name: str, dtype: torch.dtype, folder: Path) -> None:
-    wanted = np.load(folder / "arrays.npz")[name.partition(".")[0]]
-    np.testing.assert_array_equal(outputs(frontend.read(folder / name), folder, dtype), wanted)
+    features, wanted = kept(name, folder)
+    np.testing.assert_array_equal(outputs(frontend.read(folder / name), features, dtype), wanted)
     assert moving(wanted)
 
 
@@ -52,21 +71,35 @@ def test_a_weight_without_bits_is_a_pruned_one(folder: Path) -> None:
     assert found > 0
 
 
-@pytest.mark.parametrize("name", FILES[1:])
-def test_a_smaller_proxy_is_written_back(name: str, folder: Path) -> None:
-    network = frontend.read(folder / name)
-    for layer in weighted(network):
-        layer.digit_limit[0] = 0
-    smaller = surgery.shrink(network)
-    written = frontend.write(smaller, folder / f"smaller.{name.partition('.')[2]}", like=folder / name)
-    np.testing.assert_array_equal(outputs(frontend.read(written), folder), outputs(network, folder))
+@pytest.mark.parametrize("name", FILES)
+def test_a_smaller_network_is_written_as_it_computes(name: str, folder: Path) -> None:
+    written, pruned = smaller(name, folder)
+    features, _ = kept(name, folder)
+    np.testing.assert_array_equal(outputs(frontend.read(written), features), outputs(pruned, features))
 
 
-def test_a_changed_network_is_not_written_as_a_model_of_hgq_itself(folder: Path) -> None:
-    network = frontend.read(folder / "model.h5")
-    weighted(network)[0].digit_limit[0] = 0
-    with pytest.raises(NetworkError, match="'maps' has settings or weights that a file of Keras cannot hold"):
-        frontend.write(network, folder / "changed.h5", like=folder / "model.h5")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_hgq_computes_what_was_written(name: str, folder: Path) -> None:
+    interpreters.of("hgq1")
+    written, pruned = smaller(name, folder)
+    features, _ = kept(name, folder)
+    np.save(folder / "features.npy", features)
+    interpreters.run("hgq1", DATA / "make_hgq1.py", written, folder / "features.npy", folder / "outputs.npy")
+    np.testing.assert_array_equal(np.load(folder / "outputs.npy"), outputs(pruned, features))
+    assert len(np.unique(outputs(pruned, features), axis=0)) > len(features) // 4
+
+
+def test_a_width_that_values_share_cannot_become_several(folder: Path) -> None:
+    network = frontend.read(folder / "varied.h5")
+    left = network["left"]
+    assert isinstance(left.result, FixedPoint)
+    each = FixedPoints.of(left.result, (6, 4))
+    width = each.width.copy()
+    width[0, 0] -= 1
+    left.result = replace(each, width=width)
+    with pytest.raises(NetworkError, match=r"'left' \(HDense\) has one 'activation_bw' where the network has several"):
+        frontend.write(network, folder / "changed.h5", like=folder / "varied.h5")
     assert not (folder / "changed.h5").exists()
 
 
