@@ -22,28 +22,28 @@ from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, L
 from hepprune.network import Activation, Layer, Merge, Shape, Weighted
 
 _INTEGER = 25  # bits of a value, its sign included; float32 holds no more
+_EPSILON = 1e-3  # of a batch normalisation, which HGQ 1 saves no other of
 _PASSIVE = (
     *("Reshape", "Flatten", "Concatenate", "Dropout", "Permute"),
     *(f"{kind}Pooling{rank}D" for kind in ("Max", "Average") for rank in (1, 2)),
 )
 
 
-def _is_folded(native: Native, key: str) -> bool:
-    """Return whether a layer has folded in a scale, or has a bias and has folded in a centre."""
-    biased = key == "scale" or bool(native.config.get("use_bias", True))
-    return native.kind.endswith("BatchNorm") and biased and bool(native.config.get(key, True))
+def _is_folded(native: Native) -> bool:
+    """Return whether a layer has folded in a batch normalisation; HGQ 1 saves none without a scale."""
+    return native.kind.endswith("BatchNorm")
 
 
 def _names(native: Native) -> list[str]:
     """Return the names that HGQ 1 gives to the weights; archives only number them, those that are trained first."""
     if "vars/0" not in native.stored:
         return [place.rpartition("/")[2].removesuffix(":0") for place in native.stored]
-    config, kernel = native.config, native.kind.startswith(("HDense", "HConv"))
-    scaled, centred = (_is_folded(native, key) for key in ("scale", "center"))
-    there = {"kernel": kernel, "bias": kernel and config.get("use_bias", True), "kernel_bw": kernel}
-    there |= {"activation_bw": True, "bn_beta": centred, "bn_gamma": scaled}
-    there |= {"moving_mean": centred, "moving_variance": scaled}
-    fixed = {f"moving_{name}" for name in ("mean", "variance")}
+    config, kernel, folded = native.config, native.kind.startswith(("HDense", "HConv")), _is_folded(native)
+    biased = kernel and bool(config.get("use_bias", True))
+    there = {"kernel": kernel, "bias": biased, "kernel_bw": kernel, "activation_bw": True}
+    there |= {"bn_beta": folded and biased, "bn_gamma": folded}
+    there |= {"moving_mean": folded and biased, "moving_variance": folded}
+    fixed = {"moving_mean", "moving_variance"}
     for name, key in (("kernel_bw", "kq_conf"), ("activation_bw", "paq_conf")):
         conf = config.get(key)
         if not (config.get("trainable", True) and isinstance(conf, dict) and conf.get("trainable", True)):
@@ -108,15 +108,13 @@ def _result(native: Native, shape: Shape, rounding: str) -> Any:
 
 def _folded(native: Native, kernel: Floats, bias: Floats) -> tuple[Floats, Floats]:
     """Return kernel and bias with the batch normalisation that a layer has folded in, in float32 as HGQ 1 does."""
-    if not native.kind.endswith("BatchNorm"):
+    if not _is_folded(native):
         return kernel, bias
-    shape, scaled, centred = bias.shape, _is_folded(native, "scale"), _is_folded(native, "center")
+    shape, centred = bias.shape, bool(native.config.get("use_bias", True))
     single = {name: torch.as_tensor(array).float() for name, array in (("kernel", kernel), ("bias", bias))}
-    names = (("bn_gamma", scaled), ("moving_variance", scaled), ("bn_beta", centred), ("moving_mean", centred))
-    single |= {name: torch.as_tensor(_array(native, name, shape)).float() for name, there in names if there}
-    scale = torch.ones(shape)
-    if scaled:
-        scale = single["bn_gamma"] * torch.rsqrt(single["moving_variance"] + native.number("epsilon", 1e-3))
+    names = ("bn_gamma", "moving_variance", *(("bn_beta", "moving_mean") if centred else ()))
+    single |= {name: torch.as_tensor(_array(native, name, shape)).float() for name in names}
+    scale = single["bn_gamma"] * torch.rsqrt(single["moving_variance"] + _EPSILON)
     moved = single["bias"]
     if centred:
         moved = moved - single["moving_mean"] * scale + single["bn_beta"]
@@ -225,9 +223,9 @@ def _fill_kernel(fill: Fill) -> Fill:
         used = replace(kind, width=np.where(acting.weight.numpy() == 0, 0, kind.width))
         arrays = dict(zip(names, plainly.weights, strict=True))
         arrays["kernel_bw"] = _grouped(native, "kernel_bw", each(used, by_columns))
-        n, epsilon = layer.n_out, native.number("epsilon", 1e-3)
+        n = layer.n_out
         arrays |= {name: np.zeros(n) for name in ("bn_beta", "moving_mean")}
-        arrays |= {"bn_gamma": np.ones(n), "moving_variance": np.full(n, float(np.float32(1 - epsilon)))}
+        arrays |= {"bn_gamma": np.ones(n), "moving_variance": np.full(n, float(np.float32(1 - _EPSILON)))}
         return _fill_values(_renamed(native.filled(**plainly.config), arrays), layers)
 
     return filled

@@ -19,7 +19,7 @@ from tests.frontends.keras.data.moving import moving
 from tests.frontends.keras.hgq.test_hgq import DATA
 from tests.networks import weighted
 
-FILES = [f"{name}.{suffix}" for name in ("model", "varied", "proxy") for suffix in ("h5", "keras")]
+FILES = ("model.h5", "model.keras", "varied.h5", "proxy.h5", "proxy.keras")
 
 
 @pytest.fixture
@@ -42,10 +42,11 @@ def outputs(network: Network, features: np.ndarray, dtype: torch.dtype = torch.f
 
 
 def smaller(name: str, folder: Path) -> tuple[Path, Network]:
-    """Return the file of a network without a third of the weights and what that leaves dead, and what it was pruned to."""
+    """Return the file of a network without a tenth of the weights and what that leaves dead, and what it was pruned to."""
     pruned, rng = frontend.read(folder / name), np.random.default_rng(0)
     for layer in weighted(pruned):
-        layer.digit_limit[torch.as_tensor(rng.random(layer.weight.shape) < 0.3)] = 0
+        layer.digit_limit[torch.as_tensor(rng.random(layer.weight.shape) < 0.1)] = 0
+    for layer in (weighted(pruned)[0], weighted(pruned)[-2]):
         layer.digit_limit[0] = 0
     shrunk = surgery.shrink(pruned, warn=False)
     assert shrunk.widths != pruned.widths
@@ -87,7 +88,7 @@ def test_hgq_computes_what_was_written(name: str, folder: Path) -> None:
     np.save(folder / "features.npy", features)
     interpreters.run("hgq1", DATA / "make_hgq1.py", written, folder / "features.npy", folder / "outputs.npy")
     np.testing.assert_array_equal(np.load(folder / "outputs.npy"), outputs(pruned, features))
-    assert len(np.unique(outputs(pruned, features), axis=0)) > len(features) // 4
+    assert np.ptp(outputs(pruned, features), axis=0).all()
 
 
 def test_a_width_that_values_share_cannot_become_several(folder: Path) -> None:
