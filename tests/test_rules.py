@@ -184,6 +184,15 @@ def test_every_kind_computes_or_is_refused_by_name(question: str, kind: str) -> 
         ask(network)
 
 
+@pytest.mark.parametrize("kind", sorted(set(ONE_OF) - {"Argmax"}))
+def test_what_comes_before_every_kind_has_a_gradient(kind: str) -> None:
+    """Weights without one are worth nothing to a search, which then takes all of them."""
+    network = among_others(kind)
+    jets = torch.randn(50, 4, 4, generator=torch.Generator().manual_seed(1))
+    network(jets).square().sum().backward()
+    assert network["first"].weight.grad[1:3].ne(0).all()  # all that a Slice takes
+
+
 @pytest.mark.slow
 @settings(max_examples=30)
 @given(typed_graphs(most_bits=6))

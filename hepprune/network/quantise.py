@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint, Quantiser, digits
-from hepprune.fixed.quantisers import FixedPoints
+from hepprune.fixed.quantisers import Binary, FixedPoints
 from hepprune.fixed.quantisers.per_value import like
 
 TABLED = 16  # bits of weights whose values under every digit limit are kept: a megabyte or two
@@ -20,17 +20,17 @@ _NARROW = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Forward gives the second argument; backward hands the gradient to the first wherever `inside` holds."""
+    """Forward gives the second argument; the first gets its gradient times `slope`, which may be true or false."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, quantised: Tensor, inside: Tensor) -> Tensor:
-        ctx.save_for_backward(inside)
-        return quantised
+    def forward(ctx: Any, values: Tensor, found: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(slope)
+        return found
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (inside,) = ctx.saved_tensors
-        return gradient * inside, None, None
+        (slope,) = ctx.saved_tensors
+        return gradient * slope, None, None
 
 
 class _Between(torch.autograd.Function):
@@ -50,8 +50,17 @@ class _Between(torch.autograd.Function):
 
 def clamped(values: Tensor, low: float, high: float) -> Tensor:
     """Return values brought between two ends; those from end to end, both included, get a gradient."""
-    found = torch.clamp(values, low, None if high == math.inf else high)
+    return between(values, torch.clamp(values, low, None if high == math.inf else high), low, high)
+
+
+def between(values: Tensor, found: Tensor, low: float, high: float) -> Tensor:
+    """Return what was found for values, which get its gradient as it is where they lie between two ends."""
     return _Between.apply(values, found, low, high) if values.requires_grad else found  # type: ignore[no-untyped-call]
+
+
+def sloped(values: Tensor, found: Tensor, slope: Tensor) -> Tensor:
+    """Return what was found for values, which get its gradient times a slope."""
+    return _StraightThrough.apply(values, found, slope)  # type: ignore[no-untyped-call,no-any-return]
 
 
 def activations(values: Tensor, quantiser: Quantiser | None) -> Tensor:
@@ -85,6 +94,8 @@ def passed_between(gradient: Tensor, values: Tensor, low: float, high: float) ->
 
 def _inside(values: Tensor, quantiser: Quantiser) -> Tensor:
     low, high = (torch.as_tensor(end).to(values) for end in (quantiser.minimum, quantiser.maximum))
+    if isinstance(quantiser, Binary):  # signs are -1 and 1 before they are scaled
+        low, high = low.clamp(max=-1), high.clamp(min=1)
     return (values >= low) & (values <= high)
 
 

@@ -87,6 +87,7 @@ def test_a_tagger_of_each_family_is_made_to_fit_proved_and_written_back(
     teach(job.build, stage="yosys", strategy="distributed_arithmetic", factor=1.3)
     summary = pipeline.run(job.recipe, build=job.build, plots=False)
     assert summary.feedback[-1].met
+    assert summary.feedback[-1].measured.lut > 0.3 * summary.budget["lut"]  # and not next to nothing
     assert (summary.checks.rtl_vectors, summary.checks.rtl_mismatches) == (200, 0)
     by_hls = FAMILIES[name] == ""
     assert (summary.checks.csim_mismatches == 0, summary.checks.no_hls is None) == (by_hls, by_hls)

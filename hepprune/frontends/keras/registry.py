@@ -133,7 +133,7 @@ class LayerKind:
     """How a layer class is lowered and filled, and where a Keras 3 file keeps its weights, in Keras' order.
 
     A `typed` one is filled with the types of its parts too. An operation takes constants where it is called, and with
-    `several` each of its parts is a value of its own. One that `pads` gets zeros for what it cannot lose.
+    `several` each of its parts is a value of its own. One that `pads` gets zeros or constants for what it keeps.
     """
 
     lower: Lower

@@ -17,7 +17,7 @@ from hepprune.frontends.keras.graph import lower
 from hepprune.frontends.keras.hgq.types import plain
 from hepprune.frontends.keras.registry import LAYERS, Floats, Native
 from hepprune.frontends.keras.storing import resized, with_layers
-from hepprune.network import Layer, Network, Recurrent
+from hepprune.network import Layer, Lookup, Network, Recurrent, Weighted
 
 logger = logging.getLogger(__name__)
 
@@ -51,15 +51,18 @@ def filled(network: Network, model: KerasModel) -> KerasModel:
     except NetworkError as problem:
         raise NetworkError(f"the model cannot take the network's sizes: {problem}") from problem
     pads = [path for path, native in changed.items() if native.kind in LAYERS and LAYERS[native.kind].pads]
-    grown = [names for path in pads if _grows(names := before.parts[path], wanted, lowered.network)]
-    _check(wanted, lowered.network, {name for names in grown for name in names})
+    other = [names for path in pads if _differs(names := before.parts[path], wanted, lowered.network)]
+    _check(wanted, lowered.network, {name for names in other for name in names})
     if lowered.arriving != before.arriving or lowered.values != before.values:
         after = replace(after, config=resized(described, lowered))
     return after
 
 
-def _grows(names: Iterable[str], network: Network, written: Network) -> bool:
-    return any(network.shapes[name] != written.shapes[name] for name in names)
+def _differs(names: Iterable[str], network: Network, written: Network) -> bool:
+    """Return whether layers have other sizes than in the file, or tables of nothing, which are constants there."""
+    tables = [network[network.sources[name][0]] for name in names if isinstance(network[name], Lookup)]
+    shut = (not bool(each.used_weight().flatten(1).any(dim=1).all()) for each in tables if isinstance(each, Weighted))
+    return any(shut) or any(network.shapes[name] != written.shapes[name] for name in names)
 
 
 def same_graph(network: Network, like: Network) -> None:

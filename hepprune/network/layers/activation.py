@@ -37,7 +37,7 @@ FUNCTIONS: dict[str, ActivationFunction] = {
     "reciprocal": lambda values, *, epsilon=1e-7: 1 / (values + epsilon),
     "inverse_root": lambda values, *, scale=1.0, epsilon=1e-3: scale / torch.sqrt(values.clamp(min=0) + epsilon),
     "thresholded_relu": lambda values, *, theta=1.0: values * (values > theta),
-    "binary_tanh": lambda values: torch.where(values >= 0, 1.0, -1.0).to(values.dtype),
+    "binary_tanh": lambda values: quantise.between(values, torch.where(values >= 0, 1.0, -1.0).to(values), -1.0, 1.0),
 }
 # Those that turn round or fall whatever their parameters, and what must not be below zero for others to rise.
 _FALL = frozenset({"swish", "gelu", "reciprocal", "inverse_root"})

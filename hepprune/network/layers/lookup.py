@@ -7,6 +7,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers import FixedPoints, spread
+from hepprune.network import quantise
 from hepprune.network.layers.base import Layer, Shape, layer
 
 
@@ -42,14 +43,23 @@ class Lookup(Layer):
         self.numbers: Tensor
 
     def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
-        """Return the entries at the values; beyond the ends those of the ends."""
+        """Return the entries at the values; beyond the ends those of the ends.
+
+        A gradient goes through with the slope between the entries on both sides.
+        """
         step, least = (
             torch.as_tensor(np.asarray(each), dtype=arriving.dtype, device=arriving.device)
             for each in (self.argument_type.step, self.argument_type.minimum)
         )
         found = torch.round((arriving - least) / step).nan_to_num().clamp(0, self.table.shape[-1] - 1).long()
         table = self.table.expand(*arriving.shape, -1)
-        return table.gather(-1, found[..., None])[..., 0].to(arriving.dtype)
+
+        def entries(places: Tensor) -> Tensor:
+            return table.gather(-1, places.clamp(0, table.shape[-1] - 1)[..., None])[..., 0].to(arriving.dtype)
+
+        if not arriving.requires_grad:
+            return entries(found)
+        return quantise.sloped(arriving, entries(found), (entries(found + 1) - entries(found - 1)) / (2 * step))
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return the shape as it comes in, and refuse tables that do not fit it."""

@@ -3,7 +3,8 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import Argmax, BatchNorm, Dense, Input, ReLU, Softmax
+from hepprune.fixed.quantisers import Binary
+from hepprune.network import Argmax, BatchNorm, Dense, Input, Lookup, ReLU, Softmax
 from hepprune.network.layers import Activation
 from hepprune.network.layers.activation import FUNCTIONS
 
@@ -88,3 +89,32 @@ def test_a_function_rises_where_its_values_do(function: str, value: float) -> No
 def test_parameters_without_a_meaning_are_refused(function: str, parameters: dict[str, float], message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         Activation("f", function, parameters)
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_every_function_has_a_gradient(function: str) -> None:
+    values = torch.linspace(0.1, 0.9, 9, requires_grad=True)
+    parameters = {"theta": 0.05} if function == "thresholded_relu" else {}
+    Activation("f", function, parameters)(values).sum().backward()
+    assert values.grad is not None
+    assert values.grad.ne(0).all()
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.0, 2.0])
+def test_scaled_signs_have_the_gradient_of_a_hard_tanh(scale: float) -> None:
+    values = torch.tensor([-1.5, -0.5, 0.0, 1.0, 1.5], requires_grad=True)
+    found = Activation("sign", "binary_tanh", result=Binary(scale))(values)
+    found.sum().backward()
+    assert found.tolist() == [-scale, -scale, scale, scale, scale]
+    assert values.grad is not None
+    assert values.grad.tolist() == [0, 1, 1, 1, 0]
+
+
+def test_a_table_has_the_slope_between_its_neighbouring_entries() -> None:
+    table = Lookup("t", torch.tensor([[0.0, 1.0, 4.0, 9.0]]), FixedPoint(2, 1, False))
+    values = torch.tensor([[0.0], [0.5], [1.0], [1.5]], requires_grad=True)
+    found = table(values)
+    found.sum().backward()
+    assert found.flatten().tolist() == [0, 1, 4, 9]
+    assert values.grad is not None
+    assert values.grad.flatten().tolist() == [1, 4, 8, 5]

@@ -20,16 +20,21 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class _Kept:
-    """Which inputs and outputs of the file are left, and which edges between them act."""
+    """Which inputs and outputs of the file are left, and which of all edges act, and which read their input."""
 
     before: Edges
     inputs: Integers
     outputs: Integers
     alive: NDArray[np.bool_]
+    reading: NDArray[np.bool_]
 
-    def cut(self, array: Floats) -> Floats:
+    def cut(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return an array whose first axes are all inputs and outputs without those that are gone."""
         return array[self.inputs][:, self.outputs]
+
+    def only(self, edges: NDArray[np.bool_], array: Floats) -> Floats:
+        """Return an array of the edges that are left, of zeros where they are none of these."""
+        return np.where(self.cut(edges).reshape(*array.shape[:2], *(1,) * (array.ndim - 2)), array, 0)
 
 
 @torch.no_grad()
@@ -39,10 +44,10 @@ def fill_tables(native: Native, layers: Mapping[str, Layer]) -> Native:
     (*hidden, last), stored = places_of(native), dict(native.stored)
     for place in [each for places in (*hidden, last) for each in places if each in stored]:
         stored[place] = kept.cut(stored[place])
+    first = (*hidden, last)[0][0]
+    stored[first] = kept.only(kept.reading, stored[first])  # a function of zero, whatever comes
     for place in (each for each in last if each in stored):
-        stored[place] = np.where(
-            kept.alive.reshape(*kept.alive.shape, *(1,) * (stored[place].ndim - 2)), stored[place], 0
-        )
+        stored[place] = kept.only(kept.alive, stored[place])
     stored |= _normalised(native, kept) | _quantised(native, kept)
     counted: dict[str, Any] = {"n_out" if native.kind == "QDenseT" else "filters": len(kept.outputs)}
     stored |= value_bits(replace(native, stored=stored), layers, ends(native)[1])
@@ -55,17 +60,16 @@ def _kept(native: Native, layers: Mapping[str, Layer]) -> _Kept:
     if not (isinstance(handing, Weighted) and isinstance(lookup, Lookup) and isinstance(total, Weighted)):
         raise native.refuse(f"cannot hold a {type(lookup).__name__}")
     numbers = lookup.numbers
-    acts = total.used_weight().any(dim=0)
-    if not bool((handing.used_weight().flatten(1).any(dim=1) | ~acts).all()):
-        raise native.refuse("has an edge that reads nothing and is not zero, which it cannot hold")
+    acts, reads = total.used_weight().any(dim=0), handing.used_weight().flatten(1).any(dim=1)
     columns = handing.weight.reshape(len(numbers), -1, handing.weight.shape[-1]).any(dim=1)
     window = before.n_in // before.channels
     channels = _named(columns.T, numbers // before.n_out % before.channels, before.channels)
     inputs = (np.arange(window)[:, None] * before.channels + channels).ravel()
     outputs = _named(total.weight != 0, numbers % before.n_out, before.n_out)
-    alive = np.zeros((before.n_in, before.n_out), bool)
+    alive, reading = np.zeros((2, before.n_in, before.n_out), bool)
     alive.flat[numbers[acts].numpy()] = True
-    return _Kept(before, inputs, outputs, alive[inputs][:, outputs])
+    reading.flat[numbers[reads].numpy()] = True
+    return _Kept(before, inputs, outputs, alive, reading)
 
 
 def _named(belongs: Tensor, names: Tensor, count: int) -> Integers:
@@ -102,6 +106,7 @@ def _quantised(native: Native, kept: _Kept) -> dict[str, Floats]:
         if place.startswith(("iq/", "toq/")) and array.ndim >= 2:
             inputs, outputs = (keep if size > 1 else np.zeros(1, int) for keep, size in _sizes(kept, array.shape))
             found[place] = array[..., inputs, :][..., outputs]
-    if native.config.get("batch_norm") and not kept.alive.all():
-        found |= without_bits(replace(native, stored=found), "toq_conf", "toq", alive=kept.alive)
+    alive = kept.cut(kept.alive)
+    if native.config.get("batch_norm") and not alive.all():
+        found |= without_bits(replace(native, stored=found), "toq_conf", "toq", alive=alive)
     return found

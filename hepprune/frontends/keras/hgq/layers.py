@@ -108,7 +108,7 @@ def _refused(instead: str) -> Lower:
     return refuse
 
 
-def _enter(kind: str, lower: Lower, fill: Fill = with_bits) -> None:
+def _enter(kind: str, lower: Lower, fill: Fill = with_bits, *, pads: bool = False) -> None:
     """Enter a layer class, beside that of QKeras where it has one of the same name."""
     other = LAYERS.get(kind, LayerKind(lower=_strange))
 
@@ -118,7 +118,7 @@ def _enter(kind: str, lower: Lower, fill: Fill = with_bits) -> None:
     def fill_either(native: Native, layers: Mapping[str, Layer]) -> Native:
         return fill(native, layers) if _is_hgq(native) else other.fill(native, layers)
 
-    LAYERS[kind] = LayerKind(lower=either, fill=fill_either, groups=other.groups, typed=True)
+    LAYERS[kind] = LayerKind(lower=either, fill=fill_either, groups=other.groups, typed=True, pads=pads)
 
 
 _enter("QDense", *kernels.DENSE)
@@ -131,7 +131,7 @@ _enter("QBatchNormalization", _batch_norm, _fill_batch_norm)
 _enter("QUnaryFunctionLUT", _looked_up)
 _enter("QAffinedUnaryFunctionLUT", _affine, _fill_affine)
 for _kind in ("QDenseT", "QConvT1D", "QConvT2D"):
-    _enter(_kind, tables, fill_tables)
+    _enter(_kind, tables, fill_tables, pads=True)
 for _kind in ("QSimpleRNN", "QGRU"):
     _enter(_kind, cell, fill_cell)
 _enter("QSum", summed)

@@ -81,13 +81,19 @@ def tables(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     layer = part.layer
     named = (native.part("edges"), native.part("tables"))
     rows = torch.arange(edges.n_out)[:, None] == (kept % edges.n_out)[None]
-    total = Dense(native.name, rows.float(), torch.zeros(edges.n_out), weight_type=ONE, bias_type=ZERO)
+    total = Dense(native.name, rows.float(), torch.zeros(edges.n_out))
     parts = [
-        Part(layer.rebuilt(name=named[0], weight_type=ONE, bias_type=ZERO, result=kinds)),
+        Part(_gates(layer).rebuilt(name=named[0], result=kinds)),
         Part(Lookup(named[1], table[..., kept, :], holder(kinds), numbers=kept), (named[0],)),
-        Part(total, (named[1],)),
+        Part(_gates(total), (named[1],)),
     ]
     return after(with_activation(native, parts), value_quantiser(native, ends(native)[1]))
+
+
+def _gates(layer: Weighted) -> Weighted:
+    """Return a layer whose ones may become zeros, in training too, but whose zeros hand nothing to other edges."""
+    limit = layer.digit_limit * (layer.weight != 0)
+    return layer.rebuilt(weight_type=ONE, bias_type=ZERO, digit_limit=limit)
 
 
 def _by_edge(native: Native, key: str, place: str, edges: Edges) -> ValueTypes:

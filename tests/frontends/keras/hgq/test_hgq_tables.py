@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from hepprune import training
 from hepprune.errors import NetworkError
 from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
 from hepprune.hardware import cost, targets
 from hepprune.network import Lookup, Network, exact_logits
+from hepprune.pruning import statistics
 from hepprune.pruning.structure import surgery
+from hepprune.task.sample import Sample
 from tests.frontends import interpreters
 from tests.frontends.keras.data.moving import moving
 from tests.frontends.keras.hgq.test_hgq import DATA, altered
@@ -27,10 +30,13 @@ def computed(network: Network, dtype: torch.dtype = torch.float32) -> np.ndarray
     return found.astype(np.float32)
 
 
-def pruned() -> Network:
-    """Return the network without some edges, and without one of the outputs between its layers."""
+def pruned(*, shuts: bool = False) -> Network:
+    """Return the network without some edges, and without one of the outputs between its layers.
+
+    With `shuts`, other edges read nothing, and put out what their functions make of zero.
+    """
     changed, rng = frontend.read(PATH), np.random.default_rng(0)
-    for name in ("window", "hidden", "logits"):
+    for name in ("window", "hidden", "logits") + ("window_edges", "hidden_edges") * shuts:
         limit = changed[name].digit_limit
         limit[torch.as_tensor(rng.random(limit.shape) < 0.3)] = 0
     changed["hidden"].digit_limit[2] = 0
@@ -51,18 +57,29 @@ def test_dead_edges_and_what_only_they_supplied_are_taken_out_and_no_output_move
     np.testing.assert_array_equal(computed(smaller), computed(changed))
 
 
-def test_fewer_edges_are_written_as_they_compute(tmp_path: Path) -> None:
-    smaller = surgery.shrink(pruned(), warn=False)
+@pytest.mark.parametrize("shuts", [False, True])
+def test_fewer_edges_are_written_as_they_compute(tmp_path: Path, *, shuts: bool) -> None:
+    smaller = surgery.shrink(pruned(shuts=shuts), warn=False)
     written = frontend.write(smaller, tmp_path / "smaller.keras", like=PATH)
     read = frontend.read(written)
     np.testing.assert_array_equal(computed(read), computed(smaller))
     assert read.shapes == smaller.shapes
 
 
+def test_training_moves_what_is_before_a_table_and_opens_no_edge() -> None:
+    network, generator = frontend.read(PATH), torch.Generator().manual_seed(0)
+    sample = Sample(torch.randn(256, 6, 2, generator=generator), torch.randint(3, (256,), generator=generator))
+    assert all(found.weight_fisher.any() for found in statistics.gather(network, sample).values())
+    trained, _ = training.fit(network, sample, sample, settings=training.Fit(epochs=8, learning_rate=0.5), seed=0)
+    assert any(not torch.equal(kernel.used(), network.kernel(kernel.name).used()) for kernel in trained.kernels)
+    assert all(bool((kernel.used() <= network.kernel(kernel.name).used()).all()) for kernel in trained.kernels)
+
+
 @pytest.mark.slow
-def test_hgq_computes_fewer_edges_as_they_were_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shuts", [False, True])
+def test_hgq_computes_fewer_edges_as_they_were_written(tmp_path: Path, *, shuts: bool) -> None:
     interpreters.of("hgq")
-    smaller = surgery.shrink(pruned(), warn=False)
+    smaller = surgery.shrink(pruned(shuts=shuts), warn=False)
     file = frontend.write(smaller, tmp_path / "smaller.keras", like=PATH)
     np.save(tmp_path / "features.npy", KEPT["features"])
     interpreters.run("hgq", DATA / "make_hgq.py", file, tmp_path / "features.npy", tmp_path / "outputs.npy")
