@@ -151,6 +151,13 @@ class FixedPoints(PerValue):
         found = np.where(self.width > 0, self.width - self.integer, self.fraction)
         return np.where(self.width > 0, found, found.min())
 
+    @property
+    def shared(self) -> "FixedPoint | FixedPoints":
+        """The one type that all values have, where they have one and `FixedPoint` has its overflow; else these."""
+        alike = all((array == array.flat[0]).all() for array in (self.width, self.integer, self.signed))
+        found = self.kind((0,) * self.width.ndim) if alike and self.overflow != FOLDED else None
+        return self if found is None else found
+
     def kind(self, place: tuple[int, ...]) -> FixedPoint | None:
         """Return the type of one value, None where it has no bits and is zero."""
         width, integer, signed = int(self.width[place]), int(self.integer[place]), bool(self.signed[place])

@@ -14,7 +14,6 @@ from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.checking import acting, acting_arrays
 from hepprune.frontends.keras.files import KerasModel, Stored
 from hepprune.frontends.keras.graph import lower
-from hepprune.frontends.keras.hgq.types import plain
 from hepprune.frontends.keras.registry import LAYERS, Floats, Native
 from hepprune.frontends.keras.storing import resized, with_layers
 from hepprune.network import Layer, Lookup, Network, Recurrent, Weighted
@@ -172,7 +171,7 @@ def _check(wanted: Network, written: Network, padded: Container[str]) -> None:
 
 
 def _one_type(quantiser: Quantiser | None) -> Quantiser | None:
-    return plain(quantiser) if isinstance(quantiser, FixedPoints) else quantiser
+    return quantiser.shared if isinstance(quantiser, FixedPoints) else quantiser
 
 
 def _stored(stored: Stored, native: Native) -> Stored:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, ROUNDING
 from hepprune.fixed.quantisers import FixedPoints
+from hepprune.fixed.quantisers.per_value import FOLDED
 from hepprune.network.layers.activation import FUNCTIONS
 
 _QUANTISER = "pquant.core.torch.quantizer.Quantizer"
@@ -84,7 +85,7 @@ def fit_heads(name: str, part: Any) -> None:
     """Set how many heads an attention of PQuantML has; they stay as wide as they are.
 
     Raises:
-        NetworkError: its projections have other sizes, or one head is left where there were several.
+        NetworkError: its projections have other sizes than whole heads.
     """
     if _path(part) != _ATTENTION:
         return
@@ -95,11 +96,6 @@ def fit_heads(name: str, part: Any) -> None:
             f"layer '{name}' is a PQMultiheadAttention with heads of {part.head_dim} values each and would have "
             f"{' and '.join(map(str, dict.fromkeys(sizes)))} in all; give a path that ends in .npz, or write the "
             "network unshrunk"
-        )
-    if channels == part.head_dim < part.embed_dim:
-        raise NetworkError(
-            f"layer '{name}' is a PQMultiheadAttention with one head left, whose values torch does not move as "
-            "it moves those of several; give a path that ends in .npz, or write the network unshrunk"
         )
     part.embed_dim, part.num_heads = channels, channels // part.head_dim
 
@@ -188,7 +184,7 @@ def type_of(name: str, quantiser: Any, weights: Tensor | None = None) -> FixedPo
     if fine and not quantiser.quantizer.built:
         return None
     overflow, rounding = str(quantiser.overflow).upper(), str(quantiser.round_mode).upper().removeprefix("S_")
-    if overflow not in OVERFLOW or rounding not in ROUNDING:
+    if overflow not in (*OVERFLOW, FOLDED) or rounding not in ROUNDING:
         raise NetworkError(f"layer '{name}' rounds by {rounding[:40]} and overflows by {overflow[:40]}, unknown here")
     bits = [np.asarray(array.detach().cpu().numpy(), np.float64) for array in quantiser.get_quantization_bits()]
     if any((array != np.round(array)).any() for array in bits):
@@ -197,6 +193,8 @@ def type_of(name: str, quantiser: Any, weights: Tensor | None = None) -> FixedPo
     if not fine:
         integer = np.maximum(integer, -fraction)
     used = sign + integer + fraction > 0
+    if overflow == FOLDED and not (fine or used.all()):
+        raise NetworkError(f"layer '{name}' has a quantiser without a bit, of which {FOLDED} makes two values")
     if fine and overflow == "WRAP" and weights is not None:
         sign, integer, overflow = np.ones_like(sign), _holding(weights, integer, fraction), "SAT"
     width = np.where(used, sign + integer + fraction, 0)

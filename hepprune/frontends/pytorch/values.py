@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed import Quantiser
 from hepprune.fixed.quantisers import FixedPoints
 
 Axes = tuple[int, ...]
@@ -83,12 +83,8 @@ class Value:
 def rearranged(kind: FixedPoints, arranged: Callable[[Tensor], Tensor]) -> Quantiser:
     """Return types in another layout, one for all values where they share it."""
     arrays = [torch.as_tensor(np.array(array)) for array in (kind.width, kind.integer, kind.signed)]
-    width, integer, signed = (arranged(array) for array in arrays)
-    first = [array.flatten()[0] for array in (width, integer, signed)]
-    if all((array == one).all() for array, one in zip((width, integer, signed), first, strict=True)) and first[0] > 0:
-        return FixedPoint(int(first[0]), int(first[1]), bool(first[2]), kind.rounding, kind.overflow)
-    widths, integers, signs = (array.contiguous().numpy() for array in (width, integer, signed))
-    return FixedPoints(width=widths, integer=integers, signed=signs, rounding=kind.rounding, overflow=kind.overflow)
+    width, integer, signed = (arranged(array).contiguous().numpy() for array in arrays)
+    return replace(kind, width=width, integer=integer, signed=signed).shared
 
 
 def in_order(index: Tensor) -> bool:

@@ -20,7 +20,7 @@ from hepprune.frontends.pytorch.program import Program
 from hepprune.frontends.pytorch.resizing import resized
 from hepprune.frontends.pytorch.running import IN_CODE, export, module_read
 from hepprune.frontends.pytorch.values import Rows
-from hepprune.network import Layer, Network, Shape, Shared
+from hepprune.network import Layer, Network, Permute, Reshape, Shape, Shared
 
 _MAX_TRIES = 64  # of sizes of views that can be several
 
@@ -163,9 +163,30 @@ def filled_model(
             model, known = made(tensors)
         except (NetworkError, RuntimeError) as problem:
             raise NetworkError(f"the model cannot take the network's sizes: {problem}") from problem
+        network = _without_idle(network, known.network)
         _check_graph(network, known.network)
     _check_same(network, known.network)
     return model, known
+
+
+def _without_idle(network: Network, other: Network) -> Network:
+    """Return a network without the Permutes that another lacks, where they only move the axis of a single head."""
+    idle = {
+        layer.name: network.sources[layer.name][0]
+        for layer in network
+        if isinstance(layer, Permute)
+        and layer.name not in other.layers
+        and _is_idle(layer, network.shapes[network.sources[layer.name][0]])
+        and all(isinstance(reader, Reshape) for reader in network.readers(layer))
+    }
+    kept = [layer for layer in network if layer.name not in idle]
+    sources = {name: [idle.get(each, each) for each in read] for name, read in network.sources.items()}
+    return Network(kept, {layer.name: sources[layer.name] for layer in kept if layer.name in sources}, network.outputs)
+
+
+def _is_idle(permute: Permute, shape: Shape) -> bool:
+    long = [axis for axis in permute.order if shape[axis] > 1]
+    return long == sorted(long)
 
 
 def _check_graph(network: Network, other: Network) -> None:

@@ -118,8 +118,12 @@ def test_a_module_with_half_a_bit_or_an_unknown_overflow_is_refused() -> None:
     tagger[0].input_quantizer = Quantizer(1, 2, 4.5)  # type: ignore[index,union-attr]
     with pytest.raises(NetworkError, match=r"'0.input_quantizer' has a quantiser of bits that are not whole numbers"):
         frontends.read(tagger)
+    tagger[0].input_quantizer.overflow = "WRAP_UP"  # type: ignore[index,union-attr]
+    with pytest.raises(NetworkError, match="overflows by WRAP_UP, unknown here"):
+        frontends.read(tagger)
+    tagger[0].input_quantizer = Quantizer(0, 2, -2)  # type: ignore[index,union-attr]
     tagger[0].input_quantizer.overflow = "WRAP_SM"  # type: ignore[index,union-attr]
-    with pytest.raises(NetworkError, match="overflows by WRAP_SM, unknown here"):
+    with pytest.raises(NetworkError, match="'0.input_quantizer' has a quantiser without a bit, of which WRAP_SM makes"):
         frontends.read(tagger)
 
 

@@ -160,13 +160,7 @@ def holder(kind: ValueTypes) -> FixedPoints:
 
 def plain(found: ValueTypes) -> Quantiser:
     """Return one fixed-point type where all values share it."""
-    if isinstance(found, Minifloat) or found.overflow == FOLDED:
-        return found
-    width, integer, signed = found.width.flat[0], found.integer.flat[0], found.signed.flat[0]
-    same = (found.width == width).all() and (found.integer == integer).all() and (found.signed == signed).all()
-    if not same or width < 1:
-        return found
-    return FixedPoint(int(width), int(integer), bool(signed), found.rounding, found.overflow)
+    return found if isinstance(found, Minifloat) else found.shared
 
 
 def arranged(found: AnyTypes, arrange: Arrange, shape: Shape) -> AnyTypes:

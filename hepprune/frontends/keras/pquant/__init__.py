@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hepprune.fixed.quantisers.per_value import FOLDED
 from hepprune.frontends.keras.hgq.types import ORDER
 from hepprune.frontends.keras.registry import Floats, Native
 
@@ -107,7 +108,10 @@ def _whole(native: Native, place: QuantiserPlace, overflow: str) -> dict[str, Fl
     if any((array != np.round(array)).any() for array in bits):
         raise native.refuse(f"has a {place.there} of bits that are not whole numbers")
     sign, integer, fraction = bits
-    named = {"k": sign, "i": np.maximum(integer, -fraction), "f": fraction}
+    integer = np.maximum(integer, -fraction)
+    if overflow == FOLDED and not (sign + integer + fraction).all():
+        raise native.refuse(f"has a {place.there} without a bit, of which {FOLDED} makes two values")
+    named = {"k": sign, "i": integer, "f": fraction}
     order = ORDER["kif", overflow == "WRAP"]
     return {f"{place.here}/quantizer/vars/{number}": named[name] for number, name in enumerate(order)}
 
