@@ -1,14 +1,32 @@
 """YAML documents that people write: plain data, of bounded size, also after what they refer to is filled in."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from hepprune.errors import RecipeError
 
 MAX_BYTES = 2**16  # PyYAML takes up to 60 us a byte
 MAX_KEYS = 10_000  # of one mapping; merges of merges can ask for billions in a few lines
+
+
+class Section(BaseModel):
+    """A mapping of a document: keys that are known, values that are finite, stay, and go together."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Self:
+        if fault := next(self._faults(), None):
+            raise ValueError(fault)
+        return self
+
+    def _faults(self) -> Iterator[str]:
+        """Yield what is wrong with values that are right one by one, of which the first is told."""
+        yield from ()
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,21 +1,15 @@
-"""What every section of a recipe is."""
+"""What sections of a recipe are made of."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from hepprune.errors import HeppruneError, check_known
 
 Positive = Annotated[int, Field(ge=1, le=10**9)]  # what is larger is not a count, and may be more than a float holds
 Fraction = Annotated[float, Field(gt=0, le=1)]
-
-
-class Section(BaseModel):
-    """Keys that are known, values that are finite and stay."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Which jets a recipe is about: the columns of each input, what the network is to learn, weights, split and scaling."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from hepprune.data import spreading
 from hepprune.data.files import trees
@@ -12,7 +12,8 @@ from hepprune.data.jets import IS_FILLED
 from hepprune.data.production import KINDS, check_background
 from hepprune.data.weights import Flatten, checked
 from hepprune.errors import unknown
-from hepprune.recipe.base import Positive, Section, one_of, placed
+from hepprune.files.documents import Section
+from hepprune.recipe.base import Positive, one_of, placed
 from hepprune.recipe.teacher import Teacher
 
 
@@ -66,11 +67,10 @@ class Make(Section):
     kind: Annotated[str, one_of("kind of sample", KINDS)] = "jets"
     background: float | None = None
 
-    @model_validator(mode="after")
-    def _has_a_background(self) -> "Make":
+    def _faults(self) -> Iterator[str]:
         with placed():
             check_background(self.kind, self.background)
-        return self
+        yield from ()
 
 
 class Data(Section):
@@ -125,75 +125,65 @@ class Data(Section):
             return {name: [each] if isinstance(each, str) else each for name, each in given.items()}
         return [given] if isinstance(given, str) else given
 
-    @model_validator(mode="after")
-    def _leave_jets_and_name_the_columns_of_every_input(self) -> "Data":
+    def _faults(self) -> Iterator[str]:
+        yield from self._faults_of_columns()
+        yield from self._faults_of_lsb()
+        yield from () if self.teacher is None else self._faults_of(self.teacher)
+        if self.make is not None and not (isinstance(self.file, str) and trees.split(self.file)[0].endswith(".root")):
+            yield "what is made is one file, which ends in .root"
+        if any(IS_FILLED in each.expressions and each.shape[1:] for each in self.columns.values()):
+            yield f"'{IS_FILLED}' says which constituents there are and is added; take it off the features"
+        yield from self._faults_of_names()
+
+    def _faults_of_columns(self) -> Iterator[str]:
         if self.validation + self.test >= 1:
-            raise ValueError("validation and test leave no jets to train on")
+            yield "validation and test leave no jets to train on"
         if [self.features is not None, self.image is not None, bool(self.inputs)].count(True) != 1:
-            raise ValueError("name the features of one input, or its image, or the inputs with the features of each")
+            yield "name the features of one input, or its image, or the inputs with the features of each"
         if self.inputs and isinstance(self.n_constituents, int):
             first = next(iter(self.inputs))
-            raise ValueError(f"of several inputs n_constituents has a number each, as in {{{first}: 16}}")
+            yield f"of several inputs n_constituents has a number each, as in {{{first}: 16}}"
         if isinstance(self.n_constituents, dict) and not self.inputs:
-            raise ValueError("n_constituents of the only input is one number, without a name")
+            yield "n_constituents of the only input is one number, without a name"
         if isinstance(self.n_constituents, dict) and (wrong := set(self.n_constituents) - set(self.inputs)):
-            raise ValueError(f"n_constituents names '{min(wrong)}', and the inputs are {', '.join(self.inputs)}")
+            yield f"n_constituents names '{min(wrong)}', and the inputs are {', '.join(self.inputs)}"
         for name, each in self._given().items():
             if isinstance(each, ImageSection) and self._padded(name):
-                raise ValueError(f"the image '{name}' takes all constituents, so it has no n_constituents")
-        return self
+                yield f"the image '{name}' takes all constituents, so it has no n_constituents"
 
     @field_validator("lsb")
     @classmethod
     def _spread_over_features(cls, given: dict[str, float]) -> dict[str, float]:
         return {feature: lsb for text, lsb in given.items() for feature in _spread((text,))}
 
-    @model_validator(mode="after")
-    def _have_an_lsb_of_features_alone(self) -> "Data":
+    def _faults_of_lsb(self) -> Iterator[str]:
         known = {feature for each in self.columns.values() if isinstance(each, Columns) for feature in each.features}
         for feature in self.lsb:
             if feature not in known:
-                raise ValueError(f"lsb: {unknown('feature', feature, known)}")
+                yield f"lsb: {unknown('feature', feature, known)}"
             if self.lsb[feature] < LEAST_LSB:
-                raise ValueError(f"lsb: that of '{feature}' is {self.lsb[feature]}, and at least 2**-64")
-        return self
+                yield f"lsb: that of '{feature}' is {self.lsb[feature]}, and at least 2**-64"
 
-    @model_validator(mode="after")
-    def _have_what_a_teacher_needs(self) -> "Data":
-        if self.teacher is None:
-            return self
+    def _faults_of(self, teacher: Teacher) -> Iterator[str]:
         if self.targets is not None:
-            raise ValueError("the teacher's score is the target; take out the teacher or the targets")
-        if self.teacher.task == "binary" and not (self.signal and self.teacher.of_signal):
-            raise ValueError(
-                "a teacher of the task binary learns to tell signal: give `signal`, and not of_signal: false"
-            )
-        if self.signal is None and not self.teacher.of_signal:
-            raise ValueError("there is no signal to learn nothing of: give the condition `signal`")
+            yield "the teacher's score is the target; take out the teacher or the targets"
+        if teacher.task == "binary" and not (self.signal and teacher.of_signal):
+            yield "a teacher of the task binary learns to tell signal: give `signal`, and not of_signal: false"
+        if self.signal is None and not teacher.of_signal:
+            yield "there is no signal to learn nothing of: give the condition `signal`"
         if len(self.columns) != 1:
-            raise ValueError(f"a teacher takes one input, and here are {len(self.columns)}")
-        return self
+            yield f"a teacher takes one input, and here are {len(self.columns)}"
 
-    @model_validator(mode="after")
-    def _make_one_file(self) -> "Data":
-        if self.make is not None and not (isinstance(self.file, str) and trees.split(self.file)[0].endswith(".root")):
-            raise ValueError("what is made is one file, which ends in .root")
-        if any(IS_FILLED in each.expressions and each.shape[1:] for each in self.columns.values()):
-            raise ValueError(f"'{IS_FILLED}' says which constituents there are and is added; take it off the features")
-        return self
-
-    @model_validator(mode="after")
-    def _name_everything_once(self) -> "Data":
+    def _faults_of_names(self) -> Iterator[str]:
         kinds = [("feature", each.names) for each in self.columns.values()]
         for kind, names in [*kinds, ("class", self.classes or ()), ("target", self.target_columns)]:
             if again := next((name for name in names if names.count(name) > 1), None):
-                raise ValueError(f"the {kind} '{again}' is named twice")
+                yield f"the {kind} '{again}' is named twice"
         features = {name for _, names in kinds for name in names}
         if self.weight in self.target_columns:
-            raise ValueError(f"the weight '{self.weight}' is among the targets, and would weigh by what is to be met")
+            yield f"the weight '{self.weight}' is among the targets, and would weigh by what is to be met"
         if found := features & set(self.target_columns):
-            raise ValueError(f"the target '{min(found)}' is among the features, and would tell what is to be met")
-        return self
+            yield f"the target '{min(found)}' is among the features, and would tell what is to be met"
 
     def _given(self) -> Mapping[str, Texts | ImageSection]:
         only = self.features or self.image

@@ -1,17 +1,18 @@
 """What a recipe's network is to learn: the task of each output, where its targets come from, what its values are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from hepprune.data.expressions import grammar
 from hepprune.data.inputs import values
+from hepprune.files.documents import Section
 from hepprune.metrics import Conditions
-from hepprune.recipe.base import Section, placed
+from hepprune.recipe.base import placed
 from hepprune.recipe.data import Data
-from hepprune.task import BinaryLabel, Classes, Reconstruction, Task, check_names, find
+from hepprune.task import BinaryLabel, Classes, Task, check_names, find
 
 TaskKind = Literal["classes", "binary", "multilabel", "regression", "reconstruction"]
 
@@ -26,13 +27,11 @@ class Head(Section):
     delta: Annotated[float, Field(gt=0)] | None = None
     share: Annotated[float, Field(gt=0)] = 1.0
 
-    @model_validator(mode="after")
-    def _has_the_loss_of_its_kind(self) -> "Head":
+    def _faults(self) -> Iterator[str]:
         if self.loss is not None and self.kind not in _OF_NUMBERS:
-            raise ValueError(f"the task {self.kind} has a loss of its own; a loss is chosen of regression alone")
+            yield f"the task {self.kind} has a loss of its own; a loss is chosen of regression alone"
         if self.delta is not None and self.loss != "huber":
-            raise ValueError("a delta is where the loss huber turns linear")
-        return self
+            yield "a delta is where the loss huber turns linear"
 
     def task(self, conditions: Conditions, *, learns_signal: bool = True) -> Task:
         """Return the task, under the conditions of its metrics."""
@@ -84,26 +83,44 @@ def outputs(tasks: Mapping[str, Head], data: Data, conditions: Conditions) -> di
     Raises:
         ValueError: tasks and columns do not go together.
     """
-    _check_targets(tasks, data)
-    _check_signal(tasks, data)
-    found = {name: _output(name, head, data, conditions, alone=len(tasks) == 1) for name, head in tasks.items()}
+    found = {name: _output(head, name, data, conditions) for name, head in tasks.items()}
+    if fault := next(_faults(tasks, found, data), None):
+        raise ValueError(fault)
+    return found
+
+
+def _output(head: Head, name: str, data: Data, conditions: Conditions) -> Output:
+    columns = (data.targets.get(name, ()) if isinstance(data.targets, dict) else data.targets) or ()
+    known = replace(conditions, classes=data.classes or ()) if head.kind == "classes" else conditions
+    if data.teacher is not None and data.teacher.task == "latent":
+        known = replace(known, of="mu2")
+    task = head.task(known, learns_signal=data.learns_signal)
+    return Output(task, head.share, columns, _values(head.kind, data, columns))
+
+
+def _faults(tasks: Mapping[str, Head], found: Mapping[str, Output], data: Data) -> Iterator[str]:
+    """Yield what does not go together of tasks and columns, of which the first is told."""
+    yield from _faults_of_targets(tasks, data)
+    yield from () if data.signal is None else _faults_of_signal(tasks, data, data.signal)
+    for name, head in tasks.items():
+        yield from _faults_of_output(f"task '{name or head.kind}'", head, found[name], data, alone=len(tasks) == 1)
     labelled = [name for name, output in found.items() if output.reads_label]
     if len(labelled) > 1:
-        raise ValueError(f"the outputs {' and '.join(labelled)} cannot share the label; name targets of their own")
-    if labelled:
-        if known := _read(data) & set(data.labels):
-            raise ValueError(
-                f"data.label: the label '{min(known)}' is among the features and tells the class of every jet"
+        yield f"the outputs {' and '.join(labelled)} cannot share the label; name targets of their own"
+    if labelled and (known := _read(data) & set(data.labels)):
+        yield f"data.label: the label '{min(known)}' is among the features and tells the class of every jet"
+    if labelled and data.weight in data.labels:
+        yield f"data.weight: '{data.weight}' is the label, and would take the weight of all jets of class 0"
+    withheld = frozenset[str]() if data.signal is None or data.learns_signal else grammar.mentioned(data.signal)
+    for name, output in found.items():
+        if telling := withheld & set(data.labels if output.reads_label else output.columns):
+            yield (
+                f"data.signal: '{min(telling)}' tells which jets are signal, of which nothing is learned, and the "
+                f"output '{name}' is to learn it; take out the output or the signal"
             )
-        if data.weight in data.labels:
-            raise ValueError(
-                f"data.weight: '{data.weight}' is the label, and would take the weight of all jets of class 0"
-            )
-    _check_learns_no_signal(found, data)
     if data.classes is not None and not any(head.kind == "classes" for head in tasks.values()):
         kinds = ", ".join(head.kind for head in tasks.values())
-        raise ValueError(f"data.classes are named and the task is {kinds}; take them out, or take the task classes")
-    return found
+        yield f"data.classes are named and the task is {kinds}; take them out, or take the task classes"
 
 
 def _read(data: Data) -> set[str]:
@@ -111,63 +128,42 @@ def _read(data: Data) -> set[str]:
     return {name for each in data.columns.values() for text in each.expressions for name in grammar.mentioned(text)}
 
 
-def _check_signal(tasks: Mapping[str, Head], data: Data) -> None:
-    if data.signal is None:
-        return
+def _faults_of_signal(tasks: Mapping[str, Head], data: Data, signal: str) -> Iterator[str]:
     if not {head.kind for head in tasks.values()} & _OF_NUMBERS:
-        raise ValueError("data.signal is what numbers are told apart by, of an output of regression or reconstruction")
-    if known := _read(data) & grammar.mentioned(data.signal):
-        raise ValueError(f"data.signal: '{min(known)}' is among the features and tells which jets are signal")
+        yield "data.signal is what numbers are told apart by, of an output of regression or reconstruction"
+    if known := _read(data) & grammar.mentioned(signal):
+        yield f"data.signal: '{min(known)}' is among the features and tells which jets are signal"
 
 
-def _check_learns_no_signal(found: Mapping[str, Output], data: Data) -> None:
-    """Refuse an output that is to tell what makes a jet signal, of which there is none to train on."""
-    withheld = set() if data.signal is None or data.learns_signal else set(grammar.mentioned(data.signal))
-    for name, output in found.items():
-        if known := withheld & set(data.labels if output.reads_label else output.columns):
-            raise ValueError(
-                f"data.signal: '{min(known)}' tells which jets are signal, of which nothing is learned, and the output "
-                f"'{name}' is to learn it; take out the output or the signal"
-            )
-
-
-def _check_targets(tasks: Mapping[str, Head], data: Data) -> None:
-    alone = "" in tasks
-    if data.targets is not None and alone == isinstance(data.targets, dict):
-        raise ValueError(
-            "data.targets are the columns of the only output"
-            if alone
-            else f"data.targets names columns by output, as in {{{[*tasks][-1]}: [column]}}"
-        )
+def _faults_of_targets(tasks: Mapping[str, Head], data: Data) -> Iterator[str]:
+    by_output = isinstance(data.targets, dict)
+    if "" in tasks and by_output:
+        yield "data.targets are the columns of the only output"
+    if "" not in tasks and data.targets is not None and not by_output:
+        yield f"data.targets names columns by output, as in {{{[*tasks][-1]}: [column]}}"
     if isinstance(data.targets, dict) and (wrong := set(data.targets) - set(tasks)):
-        raise ValueError(f"data.targets names '{min(wrong)}', and the outputs are {', '.join(tasks)}")
+        yield f"data.targets names '{min(wrong)}', and the outputs are {', '.join(tasks)}"
 
 
-def _output(name: str, head: Head, data: Data, conditions: Conditions, *, alone: bool) -> Output:
-    columns = (data.targets.get(name, ()) if isinstance(data.targets, dict) else data.targets) or ()
-    known = replace(conditions, classes=data.classes or ()) if head.kind == "classes" else conditions
-    if data.teacher is not None and data.teacher.task == "latent":
-        known = replace(known, of="mu2")
-    task = head.task(known, learns_signal=data.learns_signal)
-    place, inputs = f"task '{name or head.kind}'", [*data.columns.values()]
+def _faults_of_output(place: str, head: Head, output: Output, data: Data, *, alone: bool) -> Iterator[str]:
+    columns, inputs = output.columns, data.columns
     learned = {"classes": "what data.label and data.classes say", "reconstruction": "the features themselves"}
     if head.kind in learned and columns:
-        raise ValueError(f"the {place} has no targets: it learns {learned[head.kind]}")
+        yield f"the {place} has no targets: it learns {learned[head.kind]}"
     if data.teacher is not None and not (head.kind == "regression" and alone):
-        raise ValueError("data.teacher: its score is a number to be met, by the only output, of the task regression")
+        yield "data.teacher: its score is a number to be met, by the only output, of the task regression"
     if head.kind in {"multilabel", "regression"} and not columns and data.teacher is None:
-        raise ValueError(f"the {place} needs data.targets, the columns that are to be met")
+        yield f"the {place} needs data.targets, the columns that are to be met"
     if head.kind == "classes" and data.classes is None:
-        raise ValueError("data.classes: the task classes needs their names, in the order that the label counts them")
+        yield "data.classes: the task classes needs their names, in the order that the label counts them"
     if head.kind == "binary" and not (len(columns) == 1 or (alone and not columns)):
-        raise ValueError(f"the {place} has one column of targets, of 0 and 1, not {len(columns)}")
-    if isinstance(task, Reconstruction) and len(inputs) != 1:
-        raise ValueError(f"the {place} takes one input, and here are {len(inputs)}")
+        yield f"the {place} has one column of targets, of 0 and 1, not {len(columns)}"
+    if head.kind == "reconstruction" and len(inputs) != 1:
+        yield f"the {place} takes one input, and here are {len(inputs)}"
     if head.kind == "binary" and not columns and len(data.labels) > 1:
-        raise ValueError(f"the {place} has one label, of 0 and 1; several are those of the task classes")
+        yield f"the {place} has one label, of 0 and 1; several are those of the task classes"
     if alone and head.share != 1:
-        raise ValueError("a share is that of one of several outputs")
-    return Output(task, head.share, columns, _values(head.kind, data, columns))
+        yield "a share is that of one of several outputs"
 
 
 def _values(kind: str, data: Data, columns: tuple[str, ...]) -> tuple[str, ...]:

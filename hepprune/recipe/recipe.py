@@ -1,15 +1,17 @@
 """A whole recipe: its sections, and what they mean together."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from hepprune.errors import check_known
+from hepprune.files.documents import Section
 from hepprune.hardware.cost import COST_MODELS, measured
 from hepprune.metrics import Conditions, is_lower_better
 from hepprune.metrics.scores import is_fraction
-from hepprune.recipe.base import Positive, Section, placed
+from hepprune.recipe.base import Positive, placed
 from hepprune.recipe.data import Data
 from hepprune.recipe.outputs import Head, Output, heads, outputs
 from hepprune.recipe.sections import Checks, Limits, Model, Prune, Search, Synthesis
@@ -72,36 +74,11 @@ class Recipe(Section):
         batch_size = self.model.training.batch_size
         return self.search.settings(batch_size, **chosen, stages=stages, objective=self.objective)
 
-    @model_validator(mode="after")
-    def _chooses_what_pays(self) -> "Recipe":
-        allowed = moves.ALLOWED.get(self.strategy, moves.ALLOWED["latency"])
-        if self.search.granularities is not None and not set(self.granularities) <= set(allowed):
-            known = ", ".join(allowed)
-            raise ValueError(f"search.granularities: with strategy {self.strategy} granularities are {known}")
-        if self.search.kind == "allocation" and self.strategy != "distributed_arithmetic":
-            raise ValueError(
-                f"search.kind: an allocation chooses digits, which cost nothing in strategy {self.strategy}"
-            )
-        if self.search.kind == "allocation" and "digit" not in self.granularities:
-            raise ValueError("search.granularities: an allocation chooses digits, and 'digit' is not among them")
-        if self.search.front and (self.search.kind != "allocation" or "bit" not in self.granularities):
-            raise ValueError("search.front: a front takes the kind 'allocation' with 'bit' among its granularities")
-        if self.search.granularities == ():
-            raise ValueError("search.granularities: at least one is needed")
-        if self.strategy == "distributed_arithmetic" and self.reuse_factor not in (None, 1):
-            raise ValueError("strategy distributed_arithmetic has no multipliers to share, so no reuse_factor but 1")
-        return self
-
-    @field_validator("task", mode="before")
-    @classmethod
-    def _is_by_output(cls, given: Any) -> Any:
-        return heads(given)
-
-    @model_validator(mode="after")
-    def _can_be_learned(self) -> "Recipe":
+    def _faults(self) -> Iterator[str]:
+        yield from self._faults_of_search()
         _ = self.max_losses  # refuses tasks that go with no columns, and metrics that are none of a task
         if self.model.file is None and self.model.architecture is None and not self.is_plain:
-            raise ValueError(
+            yield (
                 "model.hidden makes a network of one number per feature and one output; several inputs or outputs, and "
                 "constituents, need a model of their own: give model.file, or of one input model.architecture"
             )
@@ -111,7 +88,27 @@ class Recipe(Section):
             _check_metric("objective", self.objective, self.meaning)
         if self.prune is not None and self.prune.monitor != "loss":
             _check_metric("prune.monitor", self.prune.monitor, self.meaning)
-        return self
+
+    def _faults_of_search(self) -> Iterator[str]:
+        allowed = moves.ALLOWED.get(self.strategy, moves.ALLOWED["latency"])
+        if self.search.granularities is not None and not set(self.granularities) <= set(allowed):
+            known = ", ".join(allowed)
+            yield f"search.granularities: with strategy {self.strategy} granularities are {known}"
+        if self.search.kind == "allocation" and self.strategy != "distributed_arithmetic":
+            yield f"search.kind: an allocation chooses digits, which cost nothing in strategy {self.strategy}"
+        if self.search.kind == "allocation" and "digit" not in self.granularities:
+            yield "search.granularities: an allocation chooses digits, and 'digit' is not among them"
+        if self.search.front and (self.search.kind != "allocation" or "bit" not in self.granularities):
+            yield "search.front: a front takes the kind 'allocation' with 'bit' among its granularities"
+        if self.search.granularities == ():
+            yield "search.granularities: at least one is needed"
+        if self.strategy == "distributed_arithmetic" and self.reuse_factor not in (None, 1):
+            yield "strategy distributed_arithmetic has no multipliers to share, so no reuse_factor but 1"
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _is_by_output(cls, given: Any) -> Any:
+        return heads(given)
 
     @property
     def is_plain(self) -> bool:

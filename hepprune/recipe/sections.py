@@ -1,17 +1,19 @@
 """The sections of a recipe, each with its defaults and what its values may be; unknown keys are refused."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from hepprune.files.documents import Section
 from hepprune.fixed import FixedPoint
 from hepprune.metrics import is_lower_better
 from hepprune.network.precision import Precision
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, schedules, selection
 from hepprune.recipe.architectures import Architecture
-from hepprune.recipe.base import Fraction, Positive, Section, one_of, placed
+from hepprune.recipe.base import Fraction, Positive, one_of, placed
 from hepprune.search.plans.solvers import SOLVERS
 from hepprune.search.stages import Settings
 from hepprune.training import Fit
@@ -66,12 +68,10 @@ class Model(Section):
     bits: Bits = Field(default_factory=Bits)
     training: Training = Field(default_factory=Training)
 
-    @model_validator(mode="after")
-    def _is_one_network(self) -> "Model":
+    def _faults(self) -> Iterator[str]:
         given = self.model_fields_set & {"hidden", "architecture", "file"}
         if self.architecture is not None and len(given) > 1:
-            raise ValueError(f"give one of {' and '.join(sorted(given))}, not both")
-        return self
+            yield f"give one of {' and '.join(sorted(given))}, not both"
 
 
 class Limits(Section):
@@ -92,11 +92,9 @@ class Limits(Section):
     max_loss: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     max_accuracy_loss: Fraction | None = None
 
-    @model_validator(mode="after")
-    def _limit_lut_once(self) -> "Limits":
+    def _faults(self) -> Iterator[str]:
         if self.lut is not None and self.lut_of_baseline is not None:
-            raise ValueError("give lut or lut_of_baseline, not both")
-        return self
+            yield "give lut or lut_of_baseline, not both"
 
 
 class Search(Section):
@@ -165,12 +163,11 @@ class Prune(Section):
     patience: Positive | None = None
     monitor: str = "loss"
 
-    @model_validator(mode="after")
-    def _can_be_followed(self) -> "Prune":
+    def _faults(self) -> Iterator[str]:
         with placed():
             granularities.parse(self.granularity)
             schedules.sparsities(self.schedule, self.sparsity, rounds=self.rounds)
-        return self
+        yield from ()
 
     @field_validator("monitor")
     @classmethod
@@ -207,17 +204,11 @@ class Synthesis(Section):
     uniform: bool = False
     solver: Literal["da4ml", "alkaid"] = "da4ml"
 
-    @model_validator(mode="after")
-    def _measure_uniform_pruning_here(self) -> "Synthesis":
+    def _faults(self) -> Iterator[str]:
         if self.uniform and self.tool == "elsewhere":
-            raise ValueError("uniform pruning is measured by tools of this machine only, not by `tool: elsewhere`")
-        return self
-
-    @model_validator(mode="after")
-    def _name_a_stage_only_elsewhere(self) -> "Synthesis":
+            yield "uniform pruning is measured by tools of this machine only, not by `tool: elsewhere`"
         if self.stage is not None and self.tool != "elsewhere":
-            raise ValueError(f"a stage is for `tool: elsewhere`; the tool '{self.tool}' has its own")
-        return self
+            yield f"a stage is for `tool: elsewhere`; the tool '{self.tool}' has its own"
 
 
 class Checks(Section):

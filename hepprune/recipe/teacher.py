@@ -1,12 +1,14 @@
 """The network whose score of each jet a recipe's network learns."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from hepprune.data.inputs import TRANSFORMS
+from hepprune.files.documents import Section
 from hepprune.recipe.architectures import Architecture
-from hepprune.recipe.base import Positive, Section, one_of
+from hepprune.recipe.base import Positive, one_of
 from hepprune.training import Fit
 
 
@@ -28,21 +30,13 @@ class Teacher(Section):
     batch_size: Positive = 512
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
 
-    @model_validator(mode="after")
-    def _is_one_network(self) -> "Teacher":
+    def _faults(self) -> Iterator[str]:
         if (self.hidden is None) == (self.architecture is None):
-            raise ValueError("a teacher has hidden sizes or an architecture, one of the two")
+            yield "a teacher has hidden sizes or an architecture, one of the two"
         if self.hidden is None and self.task == "latent":
-            raise ValueError("latent values are those of the narrowest of the hidden sizes; give hidden")
-        return self
-
-    @model_validator(mode="after")
-    def _has_a_score_to_transform(self) -> "Teacher":
+            yield "latent values are those of the narrowest of the hidden sizes; give hidden"
         if self.transform != "none" and self.task != "reconstruction":
-            raise ValueError(
-                f"the transform {self.transform} is of scores from 0 up; those of {self.task} may be below"
-            )
-        return self
+            yield f"the transform {self.transform} is of scores from 0 up; those of {self.task} may be below"
 
     @property
     def narrowest(self) -> int:

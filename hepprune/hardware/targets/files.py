@@ -1,12 +1,14 @@
 """A user's own target, from YAML; whatever is wrong with it is said in one sentence."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from hepprune.errors import RecipeError, unknown
 from hepprune.files import documents
+from hepprune.files.documents import Section
 from hepprune.hardware import devices
 from hepprune.hardware.resources import RESOURCES, Budget, Resources
 from hepprune.hardware.targets.presets import TARGETS
@@ -15,11 +17,7 @@ from hepprune.hardware.targets.target import Target
 _MOST = 10**9  # of whole numbers: what is larger is not a count, and may be more than a float holds
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class _Taken(_Section):
+class _Taken(Section):
     """What other firmware on the same share of the chip takes."""
 
     lut: Annotated[float, Field(ge=0)] = 0.0
@@ -28,7 +26,7 @@ class _Taken(_Section):
     bram18: Annotated[float, Field(ge=0)] = 0.0
 
 
-class _Limits(_Section):
+class _Limits(Section):
     """Hard limits; `share` is a fraction of the chip, or of one SLR, and single counts win over it.
 
     What `taken` leaves of the share is divided evenly among `models` networks.
@@ -47,7 +45,7 @@ class _Limits(_Section):
     uram: Annotated[float, Field(ge=0)] | None = None
 
 
-class _Device(_Section):
+class _Device(Section):
     """What a part has that hepprune does not know; `slr` counts its super logic regions."""
 
     family: Literal["7-series", "UltraScale", "UltraScale+", "Versal", "Agilex"] | None = None
@@ -59,7 +57,7 @@ class _Device(_Section):
     slr: Annotated[int, Field(ge=1, le=_MOST)] = 1
 
 
-class _TargetFile(_Section):
+class _TargetFile(Section):
     """A user's target; reserved_cycles are taken off the latency for a wrapper around the network."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -73,24 +71,14 @@ class _TargetFile(_Section):
     source: str = ""
     note: str = ""
 
-    @model_validator(mode="after")
-    def _leave_latency(self) -> "_TargetFile":
+    def _faults(self) -> Iterator[str]:
         if self.budget.latency_ns is not None and self.budget.latency_ns <= self.reserved_cycles * self.clock_ns:
-            raise ValueError(f"{self.reserved_cycles} reserved cycles leave nothing of {self.budget.latency_ns} ns")
-        return self
-
-    @model_validator(mode="after")
-    def _divide_a_share(self) -> "_TargetFile":
+            yield f"{self.reserved_cycles} reserved cycles leave nothing of {self.budget.latency_ns} ns"
         if self.budget.share is None and (self.budget.models > 1 or self.budget.taken != _Taken()):
-            raise ValueError("budget.models and budget.taken divide a share of the chip; give budget.share")
-        return self
-
-    @model_validator(mode="after")
-    def _name_the_chip(self) -> "_TargetFile":
+            yield "budget.models and budget.taken divide a share of the chip; give budget.share"
         if self.part is None and (self.device is not None or self.budget.share is not None):
             asks = "device" if self.device is not None else "budget.share"
-            raise ValueError(f"{asks} is of a part; give part, too")
-        return self
+            yield f"{asks} is of a part; give part, too"
 
     def target(self) -> Target:
         limits, own = self.budget, self.device
@@ -163,4 +151,4 @@ def _unit(key: str) -> str:
     return ", a count of cells (for a fraction of the chip give budget.share)" if key in _Taken.model_fields else ""
 
 
-_SECTIONS: dict[str, type[_Section]] = {"budget": _Limits, "taken": _Taken, "device": _Device}
+_SECTIONS: dict[str, type[Section]] = {"budget": _Limits, "taken": _Taken, "device": _Device}
