@@ -11,21 +11,7 @@ import typer
 from rich.logging import RichHandler
 
 import hepprune
-from hepprune.cli import (
-    data,
-    doctor,
-    estimate,
-    job,
-    ledger,
-    models,
-    prune,
-    results,
-    screen,
-    search,
-    study,
-    synthesis,
-    trainings,
-)
+from hepprune.cli import data, doctor, estimate, job, ledger, models, screen, search, study, synthesis, trainings
 from hepprune.errors import HeppruneError
 
 # Mistyped lines end with 1, as any other error does: 2 says that a budget is missed. For the whole process, which is
@@ -89,8 +75,8 @@ def main(
 
 for each in (
     *(job.init, job.run, job.plot, models.inspect, models.shrink, estimate.estimate, estimate.targets),
-    *(prune.prune, search.search, trainings.lottery, trainings.compare, trainings.dynamic, trainings.latency),
-    *(study.study, results.report, results.export, synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
+    *(models.prune, search.search, trainings.lottery, trainings.compare, trainings.dynamic, trainings.latency),
+    *(study.study, job.report, job.export, synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
 ):
     screen.command(app)(each)
 for name, group in {"data": data.app, "ledger": ledger.app}.items():

@@ -9,7 +9,7 @@ from rich.table import Table
 from hepprune.cli.screen import AsJson, columns, command, output, show
 
 if TYPE_CHECKING:
-    from hepprune.jobs.learning import Learned
+    from hepprune.jobs.estimation import Learned
 
 app = typer.Typer(help="Look into a ledger of designs, estimates, measurements and failures.", no_args_is_help=True)
 
@@ -91,9 +91,9 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Show what measurements have taught the cost model, and how much better it predicts designs left out of that."""
-    from hepprune.jobs import learning
+    from hepprune.jobs import estimation
 
-    found = learning.from_ledger(ledger, plot=plot)
+    found = estimation.from_ledger(ledger, plot=plot)
     title, left = "measured / estimated, in force", ("stage", "strategy", "tool", "resource", "layers")
     table = columns(Table(*left, title=title, title_justify="left"), ("factor", "of the next design", "designs"))
     for each in found.calibrations:

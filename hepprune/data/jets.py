@@ -1,4 +1,4 @@
-"""Jets as arrays, and their split into training, validation and test samples without a leak."""
+"""Jets as arrays, their split into training, validation and test samples without a leak, and flattening weights."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -89,3 +89,38 @@ def _splitmix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flatten:
+    """Which column is made flat, between which edges of bins; jets beyond count to the first or last bin."""
+
+    column: str
+    edges: tuple[float, ...]
+
+    def weights(
+        self, values: NDArray[np.float64], y: NDArray[np.int64], weight: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return weights (n_jets,) of mean one that add up to the same in every bin of every class that has jets.
+
+        Raises:
+            DataError: the jets in a bin of a class weigh nothing.
+        """
+        place = np.clip(np.searchsorted(self.edges, values, side="right") - 1, 0, len(self.edges) - 2)
+        cell = y * (len(self.edges) - 1) + place
+        sums = np.bincount(cell, weight)
+        if (sums[cell] <= 0).any():
+            raise DataError(f"the jets in a bin of '{self.column}' weigh nothing, and cannot be made to count")
+        found = weight / sums[cell]
+        return np.asarray(found / found.mean(), np.float32)
+
+
+def checked(edges: Sequence[float]) -> tuple[float, ...]:
+    """Return edges of bins.
+
+    Raises:
+        DataError: there are fewer than two, or they do not rise.
+    """
+    if len(edges) < 2 or (np.diff(edges) <= 0).any():
+        raise DataError(f"edges of bins rise, and there are two or more; these are {list(edges)}")
+    return tuple(edges)

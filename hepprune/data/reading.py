@@ -13,9 +13,8 @@ from hepprune.data.expressions import grammar
 from hepprune.data.files import branches
 from hepprune.data.files.slabs import Chunk
 from hepprune.data.inputs import Columns, JetInput
-from hepprune.data.jets import Jets
+from hepprune.data.jets import Flatten, Jets
 from hepprune.data.sources import DataSource
-from hepprune.data.weights import Flatten
 from hepprune.errors import DataError
 
 EVENT = "event"  # the column that regroups jets, where a file has one

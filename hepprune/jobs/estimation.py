@@ -1,17 +1,21 @@
-"""What a model would cost on a target, layer by layer, and what to know before building it."""
+"""What a model would cost on a target, what to know before building it, and what a ledger has taught of estimates."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hepprune import frontends
-from hepprune.hardware import checks, cost, targets
+from hepprune.errors import ReportError
+from hepprune.hardware import calibration, checks, cost, targets, validation
+from hepprune.hardware.calibration import Calibration, Pair
 from hepprune.hardware.cost import describing, hls
 from hepprune.hardware.cost.describing import Options
-from hepprune.hardware.resources import Budget, Estimate
+from hepprune.hardware.resources import STAGES, Budget, Estimate
 from hepprune.hardware.targets import Target
-from hepprune.jobs import learning
+from hepprune.hardware.validation import Prediction, ResourceErrors
 from hepprune.network import Network
+from hepprune.report.plots import costs
+from hepprune.synthesis.ledger import existing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +74,7 @@ def estimate(
     place = target if isinstance(target, Target) else targets.load(target)
     found = cost.estimate(network, place, strategy=strategy, stage=stage, io_type=io_type, reuse_factor=reuse_factor)
     if ledger is not None:
-        found = learning.calibration_of(ledger, stage=found.stage, strategy=strategy).apply(found)
+        found = calibration_of(ledger, stage=found.stage, strategy=strategy).apply(found)
     warned = warnings(network, place, strategy=strategy, reuse_factor=reuse_factor, io_type=io_type)
     used = place.budget.usage(found)
     return Estimation(
@@ -96,3 +100,48 @@ def warnings(
     """
     described = describing.described(network, Options(strategy, io_type, reuse_factor))
     return checks.of_part(place) + checks.warnings(described, place.budget, clock=hls.clock_of(place))
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The calibration of each stage, strategy, tool and version, and the errors on designs left out of it."""
+
+    calibrations: tuple[Calibration, ...]
+    scores: tuple[ResourceErrors, ...]
+    predictions: tuple[Prediction, ...]
+    files: tuple[Path, ...] = ()
+
+
+def from_ledger(path: Path, *, plot: Path | None = None) -> Learned:
+    """Return what the pairs of estimate and measurement in a ledger teach, and draw it where `plot` is given.
+
+    Raises:
+        ReportError: there is no ledger, it is damaged, or no design in it was both predicted and measured.
+    """
+    if not (pairs := _pairs(path)):
+        raise ReportError(f"no design in '{path}' was both predicted and measured at one stage")
+    rows = validation.left_out(pairs)
+    files = costs.calibrated_vs_measured(rows, plot) if plot and rows else []
+    last = {(e.stage, e.strategy, m.tool, m.version): (e, m) for e, m in pairs}
+    calibrations = tuple(calibration.fit(pairs, like=pair) for pair in last.values())
+    return Learned(calibrations, tuple(validation.scores(rows)), tuple(rows), tuple(files))
+
+
+def calibration_of(path: Path, *, stage: str, strategy: str) -> Calibration:
+    """Return what a ledger teaches of a stage, for the tool and version that measured a strategy there last.
+
+    Raises:
+        ReportError: there is no ledger, it is damaged, or no such design in it was both predicted and measured.
+    """
+    pairs = [pair for pair in _pairs(path) if pair[0].stage == stage]
+    mine = [pair for pair in pairs if pair[0].strategy == strategy]
+    if not mine:
+        raise ReportError(
+            f"no design of strategy {strategy} in '{path}' was both predicted and measured at stage {stage}"
+        )
+    return calibration.fit(pairs, like=mine[-1])
+
+
+def _pairs(path: Path) -> list[Pair]:
+    with existing(path) as book:
+        return [pair for stage in STAGES for pair in book.pairs(stage)]

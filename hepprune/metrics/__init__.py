@@ -3,7 +3,6 @@
 A recipe names them, `rejection(0.5)`; `find` reads such a name. `curves` holds what has many points.
 """
 
-from hepprune.metrics.areas import Auc, auc, label_auc
 from hepprune.metrics.arguments import Conditions, Sides
 from hepprune.metrics.classes import (
     CalibrationError,
@@ -14,7 +13,7 @@ from hepprune.metrics.classes import (
     label_cross_entropy,
 )
 from hepprune.metrics.curves import Curve, clopper_pearson, rate, response, turn_on
-from hepprune.metrics.discriminants import mse, mu2
+from hepprune.metrics.discriminants import Auc, auc, label_auc, mse, mu2
 from hepprune.metrics.names import PARAMETRISED, Parametrised, find, is_lower_better, lost
 from hepprune.metrics.own import own, own_content
 from hepprune.metrics.registry import (

@@ -17,9 +17,8 @@ from hepprune.pipeline.context import Context
 from hepprune.pipeline.pricing import price_at
 from hepprune.pipeline.taggers import Samples
 from hepprune.search import greedy, moves
-from hepprune.search.prices import Price
 from hepprune.search.sensitivity import SensitivityCurve
-from hepprune.search.stages import Outcome, Problem, Stage
+from hepprune.search.stages import Outcome, Price, Problem, Stage
 
 _SLACK = 0.99  # a turn that goes on from a miss aims this far below the limit
 _AIM = 0.97  # of the LUT allowed, in the first turn: by such a little many designs miss, and each miss is a synthesis

@@ -26,10 +26,10 @@ from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import masks
 from hepprune.report.summary import Comparison, Cost, Equalities, Feedback, StagePoint, Summary, Tagger
 from hepprune.search import uniform
-from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.moves import knobs
 from hepprune.search.sensitivity import ROW
 from hepprune.search.stages import Problem, Stage
+from hepprune.search.uniform import GlobalMagnitude
 
 log = logging.getLogger(__name__)
 

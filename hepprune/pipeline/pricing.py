@@ -12,7 +12,7 @@ from hepprune.network import Network
 from hepprune.pipeline import firmware, tools
 from hepprune.pipeline.context import Context
 from hepprune.recipe import Recipe
-from hepprune.search.prices import Price, without_dead
+from hepprune.search.stages import Price, without_dead
 
 DSP_IN_LUT = 55  # what a DSP counts where one number stands for both, as in EBOPs (Sun et al., arXiv:2405.00645)
 

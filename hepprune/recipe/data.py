@@ -8,13 +8,12 @@ from pydantic import AfterValidator, Field, field_validator
 from hepprune.data import spreading
 from hepprune.data.files import trees
 from hepprune.data.inputs import LEAST_LSB, TRANSFORMS, Columns, Image, JetInput
-from hepprune.data.jets import IS_FILLED
+from hepprune.data.jets import IS_FILLED, Flatten, checked
 from hepprune.data.production import KINDS, check_background
-from hepprune.data.weights import Flatten, checked
 from hepprune.errors import unknown
 from hepprune.files.documents import Section
 from hepprune.recipe.base import Positive, one_of, placed
-from hepprune.recipe.teacher import Teacher
+from hepprune.recipe.sections import Teacher
 
 
 def _spread(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from hepprune.files import stored
 from hepprune.hardware.resources import Estimate
 from hepprune.metrics import Floats
 from hepprune.report import plots
-from hepprune.report.plots import bits, costs, physics
+from hepprune.report.plots import costs, distributions, physics
 from hepprune.report.plots.physics import WeightedValues
 
 FILE = "designs.json"
@@ -114,5 +114,5 @@ def draw(designs: Designs, folder: Path) -> dict[str, list[Path]]:
         before, after = (
             {name: each.weighted for name, each in form.items()} for form in (designs.bits_before, designs.bits_after)
         )
-        drawn["bits"] = bits.of_values(before, after, folder / "bits")
+        drawn["bits"] = distributions.of_values(before, after, folder / "bits")
     return drawn

@@ -28,12 +28,10 @@ from hepprune.pruning.structure.constants import constants
 from hepprune.search import allocation
 from hepprune.search.allocation import bits
 from hepprune.search.allocation.competition import Narrowing
-from hepprune.search.cutting import cut_until, gather
+from hepprune.search.cutting import cut_until, gather, trim
 from hepprune.search.moves import PerKernel, knobs, missed
-from hepprune.search.prices import Price, of_graphs
 from hepprune.search.sensitivity import analyse
-from hepprune.search.stages import Outcome, Phase, Problem, Settings, Stage, Step
-from hepprune.search.trimming import trim
+from hepprune.search.stages import Outcome, Phase, Price, Problem, Settings, Stage, Step, of_graphs
 from hepprune.store import Store
 from hepprune.task.sample import Sample
 from hepprune.training import Fit, Prepare

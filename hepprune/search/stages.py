@@ -1,18 +1,20 @@
-"""Stages: what a search that trains between its cuts is given, and what it tells of each of its stages."""
+"""Stages: what a search that trains between its cuts is given, its price too, and what it tells of each stage."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from hepprune.hardware.cost import hls, matrices
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.metrics.scores import Difference, Stated, primary
 from hepprune.network import Network
-from hepprune.search.moves import Proposal
-from hepprune.search.prices import Price
+from hepprune.pruning.structure import surgery
+from hepprune.search.moves import Proposal, knobs
 from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
 _AGAIN = 4  # a resumed allocation trains for this part of its epochs: it begins close to where it is to end
+Price = Callable[[Network], Estimate]
 
 
 @dataclass(frozen=True)
@@ -137,3 +139,26 @@ class Problem:
     seed: int = 0
     teacher: Network | None = None
     trims: bool = False
+
+
+def of_graphs(price: Price) -> Price:
+    """Return a price that counts no dead neurons; adder graphs have none, whatever else is priced has.
+
+    What they feed, activations, pools and products, is priced by the size of values, whatever is in them.
+    """
+
+    def alive(network: Network) -> Estimate:
+        found = price(network)
+        is_graph = found.strategy == "distributed_arithmetic" and found.stage != hls.STAGE
+        return found if is_graph or matrices.covers(network) else without_dead(network, price=price)
+
+    return alive
+
+
+def without_dead(network: Network, *, price: Price) -> Estimate:
+    """Return the price of what is left of a masked network."""
+    acts = [kernel.digit_limit.flatten(1) > 0 for kernel in network.kernels]
+    rows, columns = (each.any(dim=1) for each in acts), (each.any(dim=0) for each in acts[1:])  # features stay unread
+    # surgery takes long to find no neuron that is left without weights, or is read by none
+    is_whole = all(bool(alive.all()) for alive in (*rows, *columns))
+    return price(knobs.settled(network if is_whole else surgery.shrink(network, warn=False)))

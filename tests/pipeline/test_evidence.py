@@ -24,7 +24,7 @@ from hepprune.pipeline import evidence
 from hepprune.pruning import masks, plan
 from hepprune.pruning.structure import surgery
 from hepprune.pruning.structure.constants import constants
-from hepprune.search.magnitude import GlobalMagnitude
+from hepprune.search.uniform import GlobalMagnitude
 from hepprune.task.sample import Sample
 from tests.conftest import INPUTS
 from tests.network.drawn import typed, typed_graphs

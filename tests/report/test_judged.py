@@ -10,7 +10,7 @@ import pytest
 from hepprune.errors import ReportError
 from hepprune.report import judged, plots
 from hepprune.report.judged import Judged
-from hepprune.report.plots import distributions, gallery, trigger
+from hepprune.report.plots import distributions, gallery, physics
 from hepprune.report.plots.physics import Scored
 
 RNG = np.random.default_rng(1)
@@ -73,9 +73,9 @@ def test_no_output_writes_plots_outside_their_folder(tmp_path: Path) -> None:
 
 
 def test_a_truth_that_is_nearly_always_the_same_has_no_turn_on() -> None:
-    assert trigger.has_turn_on(TRUTH[:, 0])
-    assert not trigger.has_turn_on(np.where(np.arange(3000) < 10, TRUTH[:, 0], 0.0))
-    assert not trigger.has_turn_on(np.ones(3000))
+    assert physics.has_turn_on(TRUTH[:, 0])
+    assert not physics.has_turn_on(np.where(np.arange(3000) < 10, TRUTH[:, 0], 0.0))
+    assert not physics.has_turn_on(np.ones(3000))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", b"{}"])
@@ -107,14 +107,14 @@ def test_the_rate_and_the_turn_on_are_those_of_the_metrics(tmp_path: Path, monke
         shown["title"] = figure.axes[0].get_title(loc="left")
         return plots.save(figure, path)
 
-    monkeypatch.setattr(trigger, "save", written)
+    monkeypatch.setattr(physics, "save", written)
     scores = np.arange(1.0, 1001)
-    trigger.rates([Scored("baseline", "-", scores)], np.zeros(1000), 600, "mse", tmp_path / "rate")
+    physics.rates([Scored("baseline", "-", scores)], np.zeros(1000), 600, "mse", tmp_path / "rate")
     x, y = shown["rate"][0]["baseline"].T
     assert y == pytest.approx([11.246 * 600 * np.mean(scores > each) for each in x])
     assert y[-1] == pytest.approx(11.246 * 600 * 10 / 1000)
     form = Scored("firmware", "o", TRUTH[:, 0] + 1000 * (TRUTH[:, 0] > 30))
-    trigger.turn_on([form], TRUTH[:, 0], "pt", tmp_path / "turn_on")
+    physics.turn_on([form], TRUTH[:, 0], "pt", tmp_path / "turn_on")
     x, y = shown["turn_on"][0]["firmware"].T
     assert (y[x < 26] == 0).all()
     assert (y[x > 37] == 1).all()

@@ -19,8 +19,8 @@ from hepprune.network import Network, exact_logits, identity, precision
 from hepprune.network.precision import Precision
 from hepprune.pruning import masks, statistics
 from hepprune.search import cutting, greedy, moves, sensitivity
-from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.stages import Outcome, Problem, Settings, Stage
+from hepprune.search.uniform import GlobalMagnitude
 from hepprune.task.sample import Sample
 from hepprune.training import Fit
 from tests.conftest import INPUTS

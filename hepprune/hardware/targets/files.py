@@ -11,8 +11,7 @@ from hepprune.files import documents
 from hepprune.files.documents import Section
 from hepprune.hardware import devices
 from hepprune.hardware.resources import RESOURCES, Budget, Resources
-from hepprune.hardware.targets.presets import TARGETS
-from hepprune.hardware.targets.target import Target
+from hepprune.hardware.targets.target import TARGETS, Target
 
 _MOST = 10**9  # of whole numbers: what is larger is not a count, and may be more than a float holds
 

@@ -22,8 +22,7 @@ from hepprune.search.plans import pareto, solvers, tables
 from hepprune.search.plans.choices import ChoiceTable, PlanProblem
 from hepprune.search.plans.confirming import EXHAUSTED, Confirmed, confirm
 from hepprune.search.plans.exploring import EVERY, MOST, explore
-from hepprune.search.plans.pareto import Plan, PlanSolution
-from hepprune.search.plans.priced import PricedPlan, PricedPlans
+from hepprune.search.plans.pareto import Plan, PlanSolution, PricedPlan, PricedPlans
 from hepprune.search.plans.pricing import Pricing, latency_limit
 from hepprune.search.plans.variants import Variants
 from hepprune.store import Journal

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hepprune.errors import ReportError
 from hepprune.files import write_csv, write_json
-from hepprune.jobs import learning
-from hepprune.report.plots import costs, studies
+from hepprune.jobs import estimation
+from hepprune.report.plots import costs, curves
 from hepprune.studies.points import Study, columns
 
 _STACKED = 8  # points whose latency is drawn layer by layer
@@ -39,7 +39,7 @@ def _plots(study: Study, folder: Path) -> dict[str, str]:
     limit = study[0].budget.latency_ns
     whole = None if limit is None else limit + study[0].reserved_ns  # the same at every clock
     drawn = {
-        "latency_against_lut": studies.latency_against_lut(
+        "latency_against_lut": curves.latency_against_lut(
             study.to_arrays(),
             folder / "latency_against_lut",
             budget_ns=whole,
@@ -59,5 +59,5 @@ def _plots(study: Study, folder: Path) -> dict[str, str]:
     }
     name = "predicted_against_measured"
     with suppress(ReportError):  # where no two designs of the ledger were both
-        drawn[name] = list(learning.from_ledger(folder / "ledger.sqlite", plot=folder / name).files)
+        drawn[name] = list(estimation.from_ledger(folder / "ledger.sqlite", plot=folder / name).files)
     return {name: str(paths[0]) for name, paths in drawn.items() if paths}

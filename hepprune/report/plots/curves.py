@@ -1,13 +1,19 @@
-"""Curves with their errors: a figure of merit against what it costs, one line per method."""
+"""Curves with their errors: a figure of merit against what it costs, and latency against LUT of a study."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hepprune.metrics.scores import Stated
 from hepprune.report.plots import canvas, save
 
 _MARKERS = "os^vD*Pp<>hX"
+PointColumns = Mapping[str, NDArray[Any]]
+_CLOCK_MARKERS = "osD^vP<>X*"  # one for each clock
 
 
 @dataclass(frozen=True)
@@ -63,3 +69,82 @@ def draw(
             axes.invert_xaxis()
         axes.legend(fontsize=10)
         return save(figure, path)
+
+
+def latency_against_lut(
+    columns: PointColumns, path: Path, *, budget_ns: float | None = None, budget_lut: float | None = None
+) -> list[Path]:
+    """Draw the columns of a study, one array (n_points,) each, and return the files.
+
+    Latency has the cycles in it that a wrapper takes. Points that others beat are faint; those of the front carry one
+    standard deviation; a design measured at the stage of the estimates is a black cross, joined to its estimate.
+    """
+    whole = {**columns, "total_ns": columns["latency_ns"] + columns["reserved_ns"]}
+    clocks = np.unique(whole["clock_ns"])
+    with canvas(8.0, 6.0) as (figure, axes):
+        for colour, strategy in enumerate(dict.fromkeys(whole["strategy"])):
+            for marker, clock in zip(_CLOCK_MARKERS * len(clocks), clocks, strict=False):
+                mine = (whole["strategy"] == strategy) & (whole["clock_ns"] == clock)
+                _draw(axes, {name: column[mine] for name, column in whole.items()}, f"C{colour}", marker)
+        for place in np.flatnonzero(_is_measured(whole)):
+            x = whole["lut"][place], whole["measured_lut"][place]
+            y = whole["total_ns"][place], whole["measured_latency_ns"][place] + whole["reserved_ns"][place]
+            axes.plot(x, y, "-", color="black", linewidth=0.8, zorder=4)
+            axes.plot(x[1], y[1], "x", color="black", markersize=8, mew=2, zorder=5)
+        for line, limit in ((axes.axhline, budget_ns), (axes.axvline, budget_lut)):
+            if limit is not None:
+                line(limit, color="black", linestyle="--", linewidth=1.2)
+        axes.set(xscale="log", yscale="log", xlabel=f"LUT ({whole['stage'][0]})", ylabel="latency [ns]")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:,.0f}")
+            axis.set_minor_formatter(_few)
+        _legend(axes, whole, clocks, budget=budget_ns is not None or budget_lut is not None)
+        return save(figure, path)
+
+
+def _draw(axes: Any, mine: PointColumns, colour: str, marker: str) -> None:
+    """Draw the points of one strategy and clock: faint ones, then those of the front with their errors."""
+    front = mine["front"]
+    axes.plot(mine["lut"][~front], mine["total_ns"][~front], marker, color=colour, markersize=3, alpha=0.4, mew=0)
+    axes.errorbar(
+        mine["lut"][front],
+        mine["total_ns"][front],
+        xerr=np.nan_to_num(np.minimum(mine["lut_error"], 0.9 * mine["lut"])[front]),
+        yerr=np.nan_to_num(np.minimum(mine["latency_error_ns"], 0.9 * mine["total_ns"])[front]),
+        fmt=marker,
+        color=colour,
+        markersize=6,
+        elinewidth=0.8,
+        capsize=2,
+        alpha=0.9,
+    )
+
+
+def _is_measured(whole: PointColumns) -> NDArray[np.bool_]:
+    """Return which points were measured at the stage that they are predicted at: others are not counts of that axis."""
+    known = np.isfinite(whole["measured_lut"]) & np.isfinite(whole["measured_latency_ns"])
+    return np.asarray(known & (whole["measured_stage"] == whole["stage"]))
+
+
+def _few(value: float, _place: int) -> str:
+    """Return the label of a minor tick: of 2 and 5 times a power of ten."""
+    digit = round(value / 10 ** np.floor(np.log10(value)))
+    return f"{value:,.0f}" if digit in {2, 5} and value >= 1 else ""
+
+
+def _legend(axes: Any, whole: PointColumns, clocks: NDArray[Any], *, budget: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    entries = [
+        Line2D([], [], color=f"C{place}", marker="o", linestyle="", label=str(strategy).replace("_", " "))
+        for place, strategy in enumerate(dict.fromkeys(whole["strategy"]))
+    ]
+    entries += [
+        Line2D([], [], color="grey", marker=marker, linestyle="", label=f"{clock:g} ns")
+        for marker, clock in zip(_CLOCK_MARKERS * len(clocks), clocks, strict=False)
+    ]
+    if _is_measured(whole).any():
+        entries.append(Line2D([], [], color="black", marker="x", mew=2, linestyle="", label="measured"))
+    if budget:
+        entries.append(Line2D([], [], color="black", linestyle="--", label="budget"))
+    axes.legend(handles=entries, fontsize=9, loc="best", ncols=2)

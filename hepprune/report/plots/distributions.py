@@ -1,4 +1,4 @@
-"""Plots of what outputs are for jets of each kind: distributions of scores, and the confusion matrix on the truth."""
+"""Plots of how values are spread: scores of each kind, the confusion matrix on the truth, bits of single values."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from hepprune.metrics import Floats
 from hepprune.report.plots import canvas, legend, save
-from hepprune.report.plots.physics import MARKERS, Scored, handle
+from hepprune.report.plots.physics import MARKERS, Scored, WeightedValues, handle
 
 _BINS = 40
+Widths = Mapping[str, WeightedValues]  # bits, and how many values have as many, by layer
 
 
 def scores(forms: Sequence[Scored], kinds: NDArray[Any], names: Sequence[str], title: str, path: Path) -> list[Path]:
@@ -77,4 +78,29 @@ def confusion(forms: Mapping[str, Floats], truth: NDArray[Any], classes: Sequenc
             each.set_title(name, fontsize=12)
         axes[0].set_ylabel("true class")
         figure.colorbar(image, ax=list(axes), label="fraction of the true class", shrink=0.8, pad=0.02)
+        return save(figure, path)
+
+
+def of_values(before: Widths, after: Widths, path: Path) -> list[Path]:
+    """Draw how many values of each layer have how many bits, and the mean of them before; return the files."""
+    most = int(max(widths.max(initial=0) for each in (before, after) for widths, _ in each.values()))
+    counts = np.zeros((len(after), most + 1))
+    for row, (widths, numbers) in zip(counts, after.values(), strict=True):
+        row[widths.astype(int)] = numbers
+    with canvas(0.5 * most + 4.0, 0.55 * len(after) + 1.8) as (figure, axes):
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        image = axes.imshow(shares, aspect="auto", cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if shares[row, column] > 0.55 else "black"
+                axes.text(column, row, f"{count:,.0f}", ha="center", va="center", fontsize=9, color=colour)
+        there = [(row, before[name]) for row, name in enumerate(after) if name in before]
+        means = [np.average(widths, weights=numbers) for _, (widths, numbers) in there]
+        axes.plot(means, [row + 0.36 for row, _ in there], "^", color="C1", markersize=8, label="baseline, mean")
+        axes.set_xticks(range(most + 1))
+        axes.set_yticks(range(len(after)), list(after))
+        axes.minorticks_off()
+        axes.set(xlabel="bits of a value", xlim=(-0.5, most + 0.5))
+        axes.legend(fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
+        figure.colorbar(image, label="fraction of the layer's values")
         return save(figure, path)

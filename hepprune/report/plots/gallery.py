@@ -9,7 +9,7 @@ import numpy as np
 from hepprune import metrics
 from hepprune.metrics import Floats
 from hepprune.report.judged import Judged
-from hepprune.report.plots import distributions, physics, trigger
+from hepprune.report.plots import distributions, physics
 from hepprune.report.plots.physics import Scored
 
 Pictures = Iterator[tuple[str, list[Path]]]
@@ -72,7 +72,7 @@ def _values(output: Judged, folder: Path) -> Pictures:
         yield from _separation(own, truth, ("background", "signal"), name=name, place=folder, title=title)
         if output.n_bunches is not None:
             place = f"rate{title}"
-            yield place, trigger.rates(scored(own), truth, output.n_bunches, name, folder / place)
+            yield place, physics.rates(scored(own), truth, output.n_bunches, name, folder / place)
 
 
 def _score(output: Judged) -> Callable[[Floats], Floats]:
@@ -100,9 +100,9 @@ def _met(output: Judged, folder: Path, title: str) -> Pictures:
         if truth.all():
             place = f"response{own_title}"
             yield place, physics.response(own, truth, name, folder / place)
-        if trigger.has_turn_on(truth):
+        if physics.has_turn_on(truth):
             place = f"turn_on{own_title}"
-            yield place, trigger.turn_on(own, truth, name, folder / place)
+            yield place, physics.turn_on(own, truth, name, folder / place)
 
 
 _KINDS: dict[str, Callable[[Judged, Path], Pictures]] = {"classes": _classes, "labels": _labels, "values": _values}

@@ -20,7 +20,7 @@ from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Kernel, Network, quantise
 from hepprune.pruning.statistics import Statistics
 from hepprune.search.moves import missed
-from hepprune.search.prices import Price
+from hepprune.search.stages import Price
 from hepprune.training import Prepare
 
 _TIGHTENING = 0.6  # the part of a training over which the digits are chosen

@@ -24,8 +24,8 @@ from hepprune.pruning.statistics import values
 from hepprune.pruning.statistics.values import Worths
 from hepprune.search.allocation import bits, goals, leaving_one, saved, within
 from hepprune.search.moves import missed
-from hepprune.search.moves.values import NOISE
-from hepprune.search.prices import Price
+from hepprune.search.moves.neurons import NOISE
+from hepprune.search.stages import Price
 from hepprune.task.sample import Sample
 
 _EXTRA_BITS = 1.0  # of an addition beyond those of what its digit reads

@@ -19,8 +19,7 @@ from hepprune.pruning.masks import BIT, Cut
 from hepprune.pruning.statistics import Statistics
 from hepprune.search.moves import knobs
 from hepprune.search.moves.knobs import Knob
-from hepprune.search.moves.neurons import BLOCK, Branch, Neurons
-from hepprune.search.moves.values import NOISE, Values
+from hepprune.search.moves.neurons import BLOCK, NOISE, Branch, Neurons, Values
 from hepprune.search.sensitivity import ROW, SensitivityCurve, cuttable
 
 # What the search of a strategy may choose where a recipe says nothing, and what else it may say: what pays there.

@@ -13,8 +13,7 @@ from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.exploring import Chart
 from hepprune.search.plans.knapsack import missed
 from hepprune.search.plans.links import Links
-from hepprune.search.plans.pareto import Plan, PlanSolution, PlanStep
-from hepprune.search.plans.priced import Figures, PricedPlan, PricedPlans
+from hepprune.search.plans.pareto import Figures, Plan, PlanSolution, PlanStep, PricedPlan, PricedPlans
 
 _RESCUED = 240  # plans that are priced beyond those explored where none of them fits
 EXHAUSTED = 3000  # plans up to which all are priced before a budget is called out of reach

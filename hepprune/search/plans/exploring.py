@@ -19,8 +19,7 @@ from hepprune.errors import BudgetMissedError
 from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.knapsack import Floats, Knapsack
 from hepprune.search.plans.links import Links, Plans
-from hepprune.search.plans.pareto import Picks, PlanSolution
-from hepprune.search.plans.priced import Figures, PricedPlans, PricePlan
+from hepprune.search.plans.pareto import Figures, Picks, PlanSolution, PricedPlans, PricePlan
 from hepprune.search.plans.solvers import milp
 
 Flags = NDArray[np.bool_]

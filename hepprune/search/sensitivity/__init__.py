@@ -16,9 +16,8 @@ from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.granularity import members
 from hepprune.pruning.masks import BIT
 from hepprune.pruning.statistics import Statistics
-from hepprune.search.moves import neurons, values
-from hepprune.search.moves.neurons import BLOCK, Branch, Neurons
-from hepprune.search.moves.values import Values
+from hepprune.search.moves import neurons
+from hepprune.search.moves.neurons import BLOCK, Branch, Neurons, Values
 from hepprune.search.sensitivity.effects import Effect, measure, of_networks
 from hepprune.search.sensitivity.replay import LayerVariants
 from hepprune.task.sample import Sample
@@ -187,7 +186,7 @@ def cuttable(network: Network, granularities: Iterable[str]) -> list[Cuttable]:
         for what in (made.get(kernel.name, ()) if granularity == "neuron" else (kernel,))
     ]
     found += ((branch, BLOCK) for branch in (neurons.find_branches(network) if BLOCK in wanted else ()))
-    return [*found, *((each, BIT) for each in (values.find(network) if BIT in wanted else ()))]
+    return [*found, *((each, BIT) for each in (neurons.find_values(network) if BIT in wanted else ()))]
 
 
 def _has_digits(kernel: Kernel) -> bool:

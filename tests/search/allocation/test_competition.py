@@ -23,7 +23,7 @@ from hepprune.pruning.statistics import values
 from hepprune.pruning.structure import surgery
 from hepprune.search import greedy, moves
 from hepprune.search.allocation import bits, competition
-from hepprune.search.moves.values import NOISE
+from hepprune.search.moves.neurons import NOISE
 from hepprune.search.stages import Outcome, Problem, Settings
 from hepprune.task import Regression
 from hepprune.task.sample import Sample

@@ -13,11 +13,10 @@ from hepprune.network import Conv, Dense, Network, Weighted, identity
 from hepprune.pruning import granularity, masks, statistics
 from hepprune.pruning.structure import surgery
 from hepprune.search import cutting, greedy, moves, sensitivity
-from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.moves import CHOICES, PerKernel, knobs
 from hepprune.search.moves.knobs import Knob
-from hepprune.search.prices import Price
-from hepprune.search.stages import Problem, Settings
+from hepprune.search.stages import Price, Problem, Settings
+from hepprune.search.uniform import GlobalMagnitude
 from hepprune.task.sample import Sample
 from hepprune.training import Fit
 

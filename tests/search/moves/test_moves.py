@@ -17,8 +17,8 @@ from hepprune.pruning.structure import surgery
 from hepprune.pruning.structure.constants import constants
 from hepprune.recipe import architectures
 from hepprune.search import moves
-from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.sensitivity import cuttable
+from hepprune.search.uniform import GlobalMagnitude
 from hepprune.task.sample import Sample
 from tests.networks import SEEDS, features, networks, transformer, weighted
 

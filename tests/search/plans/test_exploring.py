@@ -16,8 +16,7 @@ from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.choices import ChoiceTable, PlanProblem
 from hepprune.search.plans.confirming import confirm
 from hepprune.search.plans.exploring import explore
-from hepprune.search.plans.pareto import Plan
-from hepprune.search.plans.priced import PricedPlans
+from hepprune.search.plans.pareto import Plan, PricedPlans
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.variants import ChoiceGrid, Variants
 from hepprune.store import Journal

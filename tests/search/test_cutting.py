@@ -8,7 +8,7 @@ import pytest
 from hepprune.errors import BudgetMissedError
 from hepprune.network import Network
 from hepprune.pruning.masks import Cut
-from hepprune.search import cutting, moves, trimming
+from hepprune.search import cutting, moves
 from hepprune.search.moves import Move
 from hepprune.search.stages import Problem
 from hepprune.task.sample import Sample
@@ -44,7 +44,7 @@ def over(tagger: Network, jets: Jets) -> Problem:
 
 def test_digits_go_where_moves_would_cost_more(tagger: Network, over: Problem) -> None:
     given = replace(over, propose=costly)
-    found, (step,) = trimming.trim(tagger, given, GOALS)
+    found, (step,) = cutting.trim(tagger, given, GOALS)
     by_moves, _ = cutting.cut_until(tagger, given, GOALS)
     assert given.budget.met_by(toy_price(found))
     assert loss(found, given) < loss(by_moves, given)
@@ -58,15 +58,15 @@ def test_digits_go_where_moves_would_cost_more(tagger: Network, over: Problem) -
 
 
 def test_digits_go_where_no_move_is_left(tagger: Network, over: Problem) -> None:
-    found, (step,) = trimming.trim(tagger, replace(over, propose=nothing), GOALS)
+    found, (step,) = cutting.trim(tagger, replace(over, propose=nothing), GOALS)
     assert step.kind == "digit"
     assert over.budget.met_by(toy_price(found))
 
 
 def test_the_way_that_loses_less_is_taken(tagger: Network, over: Problem) -> None:
-    best, steps = trimming.trim(tagger, over, GOALS)
+    best, steps = cutting.trim(tagger, over, GOALS)
     digits, moved = (
-        trimming.fewer_digits(tagger, over, GOALS),
+        cutting.fewer_digits(tagger, over, GOALS),
         cutting.cut_until(tagger, replace(over, trims=True), GOALS),
     )
     ways = [digits[0], moved[0]]
@@ -77,10 +77,10 @@ def test_the_way_that_loses_less_is_taken(tagger: Network, over: Problem) -> Non
 def test_a_budget_below_one_digit_a_layer_is_missed(tagger: Network, jets: Jets) -> None:
     given = replace(problem(jets, luts(tagger, 0.001)), propose=nothing)
     with pytest.raises(BudgetMissedError, match="lut binds"):
-        trimming.trim(tagger, given, GOALS)
+        cutting.trim(tagger, given, GOALS)
 
 
 def test_without_digits_only_moves_are_taken(tagger: Network, over: Problem) -> None:
     weights = replace(over, settings=replace(over.settings, digits=False), propose=moves.PerKernel({}, ("weight",)))
-    _, steps = trimming.trim(tagger, weights, GOALS)
+    _, steps = cutting.trim(tagger, weights, GOALS)
     assert {step.kind for step in steps} <= {"weight", "depth"}
