@@ -13,14 +13,12 @@ from hepprune.search.plans.knapsack import Floats, Knapsack
 from hepprune.search.plans.pareto import Picks, PlanSolution
 from hepprune.search.plans.solvers import paths
 from hepprune.search.plans.solvers.milp import swept
-from hepprune.search.plans.solvers.registry import solver
 
 _MOST_STATES = 2**20
 _COMPARED = 2**12  # states up to which every pair is compared; beyond, bounds alone thin them out
 _TOLERANCE = 1e-12
 
 
-@solver
 def dynamic_programming(problem: PlanProblem, *, n_points: int = 12) -> PlanSolution:
     """Return what `exact` returns, found without a solver of linear programmes but for the bounds' multipliers.
 

@@ -13,7 +13,6 @@ from hepprune.search.plans.knapsack import Knapsack, missed
 from hepprune.search.plans.links import Links
 from hepprune.search.plans.pareto import Picks, Plan, PlanSolution
 from hepprune.search.plans.solvers import milp, paths
-from hepprune.search.plans.solvers.registry import solver
 
 if TYPE_CHECKING:
     import optuna
@@ -24,7 +23,6 @@ _WORST = 1e9  # stands for infinity, which Optuna refuses
 Evaluate = Callable[[Plan], Plan]
 
 
-@solver
 def evolve(
     problem: PlanProblem,
     *,

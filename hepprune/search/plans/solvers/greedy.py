@@ -7,10 +7,8 @@ from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.pareto import PlanSolution, PlanStep
 from hepprune.search.plans.solvers import milp, paths
-from hepprune.search.plans.solvers.registry import solver
 
 
-@solver
 def greedy(problem: PlanProblem, *, n_points: int = 12) -> PlanSolution:
     """Return the best plan on the greedy paths of `solvers.paths`, with the steps that lead to it.
 

@@ -9,7 +9,6 @@ from hepprune.search.plans import pareto
 from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.knapsack import Floats, Knapsack
 from hepprune.search.plans.pareto import Picks, PlanSolution
-from hepprune.search.plans.solvers.registry import solver
 
 _OBJECTIVE = 1e4  # the scale of the losses: HiGHS stops at an absolute gap of 1e-6
 
@@ -17,7 +16,6 @@ _OBJECTIVE = 1e4  # the scale of the losses: HiGHS stops at an absolute gap of 1
 SolveKnapsack = Callable[[Knapsack, float], Picks | None]
 
 
-@solver
 def exact(problem: PlanProblem, *, n_points: int = 12) -> PlanSolution:
     """Return the plan of least loss within every limit, and the least loss at shares of the budget on a grid.
 
