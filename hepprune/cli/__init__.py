@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.logging import RichHandler
+from typer import Option
 
 import hepprune
 from hepprune.cli import data, doctor, estimate, job, ledger, models, screen, search, study, synthesis, trainings
@@ -36,14 +37,12 @@ def _show_version(wanted: bool) -> None:
 def main(
     context: typer.Context,
     *,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done and why.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors, no progress.")] = False,
-    log: Annotated[Path | None, typer.Option("--log", help="A file to add what is done, and when, to.")] = None,
-    device: Annotated[
-        str | None, typer.Option("--device", help="Where networks train and are scored: auto, cpu or cuda.")
-    ] = None,
+    verbose: Annotated[bool, Option("--verbose", "-v", help="Log what is done and why.")] = False,
+    quiet: Annotated[bool, Option("--quiet", "-q", help="Show results and errors, no progress.")] = False,
+    log: Annotated[Path | None, Option("--log", help="A file to add what is done, and when, to.")] = None,
+    device: Annotated[str | None, Option(help="Where networks train and are scored: auto, cpu or cuda.")] = None,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool, Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Log to the screen, and end on SIGTERM as on Ctrl-C, so that no vendor tool is left running."""

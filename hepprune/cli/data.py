@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich import box
 from rich.table import Table
+from typer import Argument, Option
 
 from hepprune.cli.screen import AsJson, Screen, Workers, command, output
 from hepprune.cli.screen import show as show_parts
@@ -22,15 +23,15 @@ app = typer.Typer(help="Make and look at jets.", no_args_is_help=True)
 
 @command(app)
 def make(
-    jets: Annotated[int, typer.Option(min=1, help="How many jets, or events.")],
-    out: Annotated[Path, typer.Option(help="The ROOT file to write.")],
+    jets: Annotated[int, Option(min=1, help="How many jets, or events.")],
+    out: Annotated[Path, Option(help="The ROOT file to write.")],
     *,
-    kind: Annotated[str, typer.Option(help="jets, l1_objects (MET, e/gamma, muons, jets) or calo (18 x 14).")] = "jets",
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same jets, whatever the workers.")] = 1,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine; default: its cores.")] = None,
+    kind: Annotated[str, Option(help="jets, l1_objects (MET, e/gamma, muons, jets) or calo (18 x 14).")] = "jets",
+    seed: Annotated[int, Option(min=0, help="The same seed gives the same jets, whatever the workers.")] = 1,
+    workers: Annotated[int | None, Option(min=1, help="Processes on this machine; default: its cores.")] = None,
     executor: Workers = None,
-    background: Annotated[float | None, typer.Option(help="The share of the first class, minimum bias.")] = None,
-    constituents: Annotated[bool, typer.Option(help="Keep the leading 32 constituents too.")] = True,
+    background: Annotated[float | None, Option(help="The share of the first class, minimum bias.")] = None,
+    constituents: Annotated[bool, Option(help="Keep the leading 32 constituents too.")] = True,
 ) -> None:
     """Make jets, or events as a trigger sees them, with Pythia 8 and fastjet; resumes after an interruption."""
     from hepprune import executors
@@ -45,7 +46,7 @@ def make(
 
 @command(app)
 def show(
-    file: Annotated[str, typer.Argument(help="A file of any format, file.root:tree, a folder of .npy, or a pattern.")],
+    file: Annotated[str, Argument(help="A file of any format, file.root:tree, a folder of .npy, or a pattern.")],
     as_json: AsJson = False,
 ) -> None:
     """Show rows, columns, their ranges and what is missing, and a `data` section of a recipe to begin with."""

@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from typer import Option
 
 from hepprune.cli.screen import AsJson, Screen, output, show
 
 
 def doctor(
-    test: Annotated[bool, typer.Option(help="Take a small network through every route, in under a minute.")] = True,
+    test: Annotated[bool, Option(help="Take a small network through every route, in under a minute.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Say what is installed, what is missing for what and how to get it, and try the main street once."""

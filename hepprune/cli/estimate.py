@@ -8,6 +8,7 @@ import typer
 from rich import box
 from rich.markup import escape
 from rich.table import Table
+from typer import Argument, Option
 
 from hepprune.cli.models import ModelArgument
 from hepprune.cli.screen import AsJson, IoType, Strategy, columns, log, show
@@ -18,15 +19,15 @@ _CELLS = ("lut", "ff", "dsp", "bram18", "uram")
 
 def estimate(
     model: ModelArgument,
-    target: Annotated[str, typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file.")],
+    target: Annotated[str, Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file.")],
     *,
     strategy: Strategy = "latency",
     reuse_factor: Annotated[
-        int | None, typer.Option("--reuse-factor", "-r", help="For every layer; without it each layer's own.")
+        int | None, Option("--reuse-factor", "-r", help="For every layer; else each layer's own.")
     ] = None,
     io_type: IoType = "io_parallel",
-    stage: Annotated[str | None, typer.Option(help="csynth, vsynth, route, da4ml or yosys.")] = None,
-    ledger: Annotated[Path | None, typer.Option(help="A ledger whose measurements at that stage calibrate it.")] = None,
+    stage: Annotated[str | None, Option(help="csynth, vsynth, route, da4ml or yosys.")] = None,
+    ledger: Annotated[Path | None, Option(help="A ledger whose measurements at that stage calibrate it.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict LUT, FF, DSP, BRAM and latency of a model, layer by layer, and warn of what would fail.
@@ -54,7 +55,7 @@ def estimate(
 
 
 def targets(
-    files: Annotated[list[str] | None, typer.Argument(help="YAML targets of your own, beside the presets.")] = None,
+    files: Annotated[list[str] | None, Argument(help="YAML targets of your own, beside the presets.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the targets: part, clock, budget, source and how far it can be trusted."""

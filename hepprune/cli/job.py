@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from typer import Argument, Option
 
 from hepprune.cli.screen import AsJson, Screen, Strategy, Workers, kept, output, show, words, workers
 from hepprune.errors import HeppruneError
@@ -16,16 +17,14 @@ if TYPE_CHECKING:
 
 
 def run(
-    recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")] = Path("hls_projects/jet_tagger/recipe.yaml"),
-    build: Annotated[Path | None, typer.Option(help="Where results go; default: build/ beside the recipe.")] = None,
+    recipe: Annotated[Path, Argument(help="The recipe (YAML).")] = Path("hls_projects/jet_tagger/recipe.yaml"),
+    build: Annotated[Path | None, Option(help="Where results go; default: build/ beside the recipe.")] = None,
     *,
     executor: Workers = None,
     front: Annotated[
-        bool, typer.Option("--front", help="Make a table of budgets from one training, in place of firmware.")
+        bool, Option("--front", help="A table of budgets from one training, in place of firmware.")
     ] = False,
-    plots: Annotated[
-        bool, typer.Option("--plots/--no-plots", help="Draw plots, or leave them to `hepprune plot`, as on a farm.")
-    ] = True,
+    plots: Annotated[bool, Option(help="Draw plots, or leave them to `hepprune plot`, as on a farm.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Run the main job of a recipe: jets to smaller network, firmware, synthesis, measured figures."""
@@ -57,9 +56,9 @@ def run(
 
 
 def plot(
-    build: Annotated[Path, typer.Argument(help="The build folder of a recipe that was run.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where plots go; default: plots/ in it.")] = None,
-    label: Annotated[str | None, typer.Option(help="A text above each, such as 'CMS Simulation'.")] = None,
+    build: Annotated[Path, Argument(help="The build folder of a recipe that was run.")],
+    out: Annotated[Path | None, Option("--out", "-o", help="Where plots go; default: plots/ in it.")] = None,
+    label: Annotated[str | None, Option(help="A text above each, such as 'CMS Simulation'.")] = None,
 ) -> None:
     """Draw the plots of a run again, png and pdf, from what it left: another label or style needs no other run."""
     from hepprune.pipeline import pictures
@@ -82,17 +81,15 @@ def _show(summary: "Summary", *, as_json: bool) -> None:
 
 
 def init(
-    model: Annotated[str, typer.Argument(help="A trained model; without one (-) a tagger is trained.")] = "-",
-    data: Annotated[str | None, typer.Argument(help="Jets: file.root:tree, .h5, .parquet, .npz or a pattern.")] = None,
+    model: Annotated[str, Argument(help="A trained model; without one (-) a tagger is trained.")] = "-",
+    data: Annotated[str | None, Argument(help="Jets: file.root:tree, .h5, .parquet, .npz or a pattern.")] = None,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The recipe to write.")] = Path("recipe.yaml"),
-    target: Annotated[str, typer.Option("--target", "-t", help="A preset or a YAML file.")] = "generic_vu13p",
+    out: Annotated[Path, Option("--out", "-o", help="The recipe to write.")] = Path("recipe.yaml"),
+    target: Annotated[str, Option("--target", "-t", help="A preset or a YAML file.")] = "generic_vu13p",
     strategy: Strategy = "distributed_arithmetic",
-    features: Annotated[str, typer.Option(help="Columns in the order of the model, by commas, or j_*.")] = "",
-    label: Annotated[str | None, typer.Option(help="The column that says the class of a jet.")] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Ask nothing: what cannot be found out is an error.")
-    ] = False,
+    features: Annotated[str, Option(help="Columns in the order of the model, by commas, or j_*.")] = "",
+    label: Annotated[str | None, Option(help="The column that says the class of a jet.")] = None,
+    yes: Annotated[bool, Option("--yes", "-y", help="Ask nothing: what cannot be found out is an error.")] = False,
 ) -> None:
     """Write a commented recipe from what a model and a file of jets hold, to look over and run."""
     from hepprune.jobs import drafting
@@ -134,9 +131,9 @@ def prepare() -> None:
 
 
 def report(
-    result: Annotated[Path, typer.Argument(help="The build/ of a run, the folder of a study, or a ledger.")],
+    result: Annotated[Path, Argument(help="The build/ of a run, the folder of a study, or a ledger.")],
     *,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: report.html there.")] = None,
+    out: Annotated[Path | None, Option("--out", "-o", help="Default: report.html there.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a result as one HTML page that opens from disk: verdict, proof, tables, plots, every step of the search."""
@@ -149,12 +146,12 @@ def report(
 
 
 def export(
-    build: Annotated[Path, typer.Argument(help="The build/ of a finished run.")],
+    build: Annotated[Path, Argument(help="The build/ of a finished run.")],
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; an earlier export is replaced.")],
-    emulator: Annotated[str | None, typer.Option(help="Write the emulator library of this name.")] = None,
-    verilog: Annotated[bool, typer.Option("--verilog", help="Write the Verilog with patterns and scripts.")] = False,
-    vhdl_wrapper: Annotated[str | None, typer.Option(help="With --verilog: an entity of this name around it.")] = None,
+    out: Annotated[Path, Option("--out", "-o", help="The folder to write; an earlier export is replaced.")],
+    emulator: Annotated[str | None, Option(help="Write the emulator library of this name.")] = None,
+    verilog: Annotated[bool, Option("--verilog", help="Write the Verilog with patterns and scripts.")] = False,
+    vhdl_wrapper: Annotated[str | None, Option(help="With --verilog: an entity of this name around it.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write what others take of a run: an emulator for CMSSW, or Verilog for a firmware group's own project."""

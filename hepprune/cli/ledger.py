@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from typer import Argument, Option
 
 from hepprune.cli.screen import AsJson, columns, command, output, show
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look into a ledger of designs, estimates, measurements and failures.", no_args_is_help=True)
 
-LedgerArgument = Annotated[Path, typer.Argument(help="The ledger (SQLite).")]
+LedgerArgument = Annotated[Path, Argument(help="The ledger (SQLite).")]
 
 
 @command(app, "list")
@@ -33,7 +34,7 @@ def show_all(ledger: LedgerArgument, as_json: AsJson = False) -> None:
 @command(app, "show")
 def show_one(
     ledger: LedgerArgument,
-    design: Annotated[str, typer.Argument(help="The design's key, or its beginning.")],
+    design: Annotated[str, Argument(help="The design's key, or its beginning.")],
     as_json: AsJson = False,
 ) -> None:
     """Show every value of one design."""
@@ -59,7 +60,7 @@ def _cell(value: object) -> str:
 @command(app)
 def export(
     ledger: LedgerArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="A .csv or .parquet file.")],
+    out: Annotated[Path, Option("--out", "-o", help="A .csv or .parquet file.")],
     as_json: AsJson = False,
 ) -> None:
     """Write one row for each value: design, kind, stage, tool, part, clock, resources, cycles, failure."""
@@ -72,7 +73,7 @@ def export(
 @command(app)
 def merge(
     ledger: LedgerArgument,
-    others: Annotated[list[Path], typer.Argument(help="Ledgers to take over; they stay as they are.")],
+    others: Annotated[list[Path], Argument(help="Ledgers to take over; they stay as they are.")],
     as_json: AsJson = False,
 ) -> None:
     """Take over all that other ledgers hold; nothing is counted twice."""
@@ -87,7 +88,7 @@ def merge(
 @command(app)
 def calibrate(
     ledger: LedgerArgument,
-    plot: Annotated[Path | None, typer.Option(help="Where to draw predicted against measured (png and pdf).")] = None,
+    plot: Annotated[Path | None, Option(help="Where to draw predicted against measured (png and pdf).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what measurements have taught the cost model, and how much better it predicts designs left out of that."""

@@ -4,19 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from rich.table import Table
+from typer import Argument, Option
 
 from hepprune.cli.screen import AsJson, Screen, numbers, show
 
-ModelArgument = Annotated[
-    str, typer.Argument(help="A model (.h5, .keras, model.json, .onnx, .pt2, .npz) or module:factory.")
-]
+ModelArgument = Annotated[str, Argument(help="A model (.h5, .keras, model.json, .onnx, .pt2, .npz), module:factory.")]
 
 
 def inspect(
     model: ModelArgument,
-    groups: Annotated[bool, typer.Option("--groups", help="Show what can only be removed together instead.")] = False,
+    groups: Annotated[bool, Option("--groups", help="Show what can only be removed together instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a model's layers: shapes, parameters, non-zero weights, bits, dead neurons."""
@@ -36,7 +34,7 @@ def inspect(
 
 def shrink(
     model: ModelArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The smaller model, of the same kind.")],
+    out: Annotated[Path, Option("--out", "-o", help="The smaller model, of the same kind.")],
     as_json: AsJson = False,
 ) -> None:
     """Remove dead structure only: no data, no retraining, the same outputs."""
@@ -56,33 +54,25 @@ def shrink(
 def prune(
     model: Annotated[
         str,
-        typer.Argument(
-            help="A model file (.h5, .keras, model.json, .onnx, .pt2, .npz), module:factory, or a recipe.yaml."
-        ),
+        Argument(help="A model (.h5, .keras, model.json, .onnx, .pt2, .npz), module:factory, or recipe.yaml."),
     ],
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The pruned model, of the same kind.")],
-    method: Annotated[str | None, typer.Option(help="What ranks the units: magnitude, fisher, obd, obs, ...")] = None,
-    sparsity: Annotated[float | None, typer.Option(help="The fraction to cut; else only what scores nothing.")] = None,
-    granularity: Annotated[
-        str | None, typer.Option(help="weight, dsp_row, bram_row, N:M, neuron, head or layer.")
-    ] = None,
-    scope: Annotated[str | None, typer.Option(help="Rank all layers together (global) or each alone (local).")] = None,
-    normalisation: Annotated[str | None, typer.Option(help="none, mean, max, sum, l2 or lamp.")] = None,
-    keep: Annotated[int | None, typer.Option(min=0, help="Units that every layer keeps.")] = None,
+    out: Annotated[Path, Option("--out", "-o", help="The pruned model, of the same kind.")],
+    method: Annotated[str | None, Option(help="What ranks the units: magnitude, fisher, obd, obs, ...")] = None,
+    sparsity: Annotated[float | None, Option(help="The fraction to cut; else only what scores nothing.")] = None,
+    granularity: Annotated[str | None, Option(help="weight, dsp_row, bram_row, N:M, neuron, head or layer.")] = None,
+    scope: Annotated[str | None, Option(help="Rank all layers together (global) or each alone (local).")] = None,
+    normalisation: Annotated[str | None, Option(help="none, mean, max, sum, l2 or lamp.")] = None,
+    keep: Annotated[int | None, Option(min=0, help="Units that every layer keeps.")] = None,
     schedule: Annotated[
-        str | None, typer.Option(help="one_shot, linear, geometric, polynomial, or sparsities by commas: in rounds.")
+        str | None, Option(help="one_shot, linear, geometric, polynomial, or sparsities by commas.")
     ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of the schedule.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of fine-tuning after each round.")] = None,
-    patience: Annotated[int | None, typer.Option(min=1, help="Stop early after so many epochs without gain.")] = None,
-    monitor: Annotated[
-        str | None, typer.Option(help="What the best epoch is judged by: loss, or a metric of the task.")
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Jets: a recipe.yaml, whose data section is read, or an .npz with x and y.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the method `random`, the training and the shuffling.")] = 1,
+    rounds: Annotated[int | None, Option(min=1, help="Rounds of the schedule.")] = None,
+    epochs: Annotated[int | None, Option(min=1, help="Of fine-tuning after each round.")] = None,
+    patience: Annotated[int | None, Option(min=1, help="Stop early after so many epochs without gain.")] = None,
+    monitor: Annotated[str | None, Option(help="What judges epochs: loss, or a metric of the task.")] = None,
+    data: Annotated[Path | None, Option(help="Jets: a recipe.yaml, or an .npz with x and y.")] = None,
+    seed: Annotated[int, Option(min=0, help="Of the method `random`, the training and the shuffling.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Prune a model once without training, or in rounds with fine-tuning where there is a schedule.

@@ -25,6 +25,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from typer import Option
 
 from hepprune.errors import (
     ExecutorError,
@@ -36,16 +37,16 @@ from hepprune.errors import (
 )
 
 T = TypeVar("T")
-AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON on standard output.")]
-IoType = Annotated[str, typer.Option(help="io_parallel or io_stream.")]
+AsJson = Annotated[bool, Option("--json", help="Print as JSON on standard output.")]
+IoType = Annotated[str, Option(help="io_parallel or io_stream.")]
 BudgetOption = Annotated[
     list[str] | None,
-    typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, dsp=120, latency=100ns."),
+    Option("--budget", "-b", help="A limit of your own: lut=10%, dsp=120, latency=100ns."),
 ]
-Strategy = Annotated[str, typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic.")]
+Strategy = Annotated[str, Option(help="latency, resource, resource_unrolled, distributed_arithmetic.")]
 Workers = Annotated[
     str | None,
-    typer.Option("--executor", help="Where work runs: serial, threads:N, processes:N, or dask:tcp://host:8786."),
+    Option(help="Where work runs: serial, threads:N, processes:N, or dask:tcp://host:8786."),
 ]
 
 _INTERRUPTED = 130

@@ -3,46 +3,42 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from rich.table import Table
+from typer import Argument, Option
 
 from hepprune.cli.screen import AsJson, BudgetOption, IoType, Screen, numbers, show, words
 
 _Target = Annotated[
     str | None,
-    typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file; else the recipe's."),
+    Option("--target", "-t", help="A preset or a YAML file; else the recipe's."),
 ]
 _Strategy = Annotated[
-    str | None, typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic; else the recipe's.")
+    str | None, Option(help="latency, resource, resource_unrolled, distributed_arithmetic; else the recipe's.")
 ]
 
 
 def search(
-    models: Annotated[list[str], typer.Argument(help="Model files; several share the target's cells.")],
+    models: Annotated[list[str], Argument(help="Model files; several share the target's cells.")],
     *,
-    data: Annotated[
-        list[Path], typer.Option(help="Jets: recipe.yaml or .npz with x and y; one, or one for each model.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the smaller models, the plan and its plots.")],
+    data: Annotated[list[Path], Option(help="Jets: recipe.yaml or .npz with x and y; one, or one for each model.")],
+    out: Annotated[Path, Option("--out", "-o", help="A folder for the smaller models, the plan and its plots.")],
     target: _Target = None,
-    solver: Annotated[
-        str | None, typer.Option(help="greedy, exact, dynamic_programming or evolve; else the recipe's.")
-    ] = None,
+    solver: Annotated[str | None, Option(help="greedy, exact, dynamic_programming, evolve; else the recipe's.")] = None,
     budget: BudgetOption = None,
     strategy: _Strategy = None,
     io_type: IoType = "io_parallel",
-    metric: Annotated[str, typer.Option(help="cross_entropy, accuracy, auc, ...")] = "cross_entropy",
+    metric: Annotated[str, Option(help="cross_entropy, accuracy, auc, ...")] = "cross_entropy",
     granularities: Annotated[
-        str, typer.Option(help="weight, dsp_row, bram_row, N:M, neuron, head, layer.")
+        str, Option(help="weight, dsp_row, bram_row, N:M, neuron, head, layer.")
     ] = "weight,neuron",
-    sparsities: Annotated[str, typer.Option(help="Fractions to cut.")] = "0.125,0.25,0.375,0.5,0.625,0.75,0.875,0.95",
-    reuse_factors: Annotated[str, typer.Option(help="Choose among these, as in 1,2,4; else each layer's own.")] = "",
-    weight_bits: Annotated[str, typer.Option(help="Choose among these too, as in 4,5.")] = "",
-    activation_bits: Annotated[str, typer.Option(help="Choose among these too.")] = "",
-    input_bits: Annotated[str, typer.Option(help="Choose among these too, for each input.")] = "",
-    jets: Annotated[int, typer.Option(min=1, help="Jets that measure the effect of an option.")] = 20_000,
-    trials: Annotated[int, typer.Option(min=1, help="Plans that `evolve` tries.")] = 300,
-    seed: Annotated[int, typer.Option(min=0, help="Of `evolve`.")] = 0,
+    sparsities: Annotated[str, Option(help="Fractions to cut.")] = "0.125,0.25,0.375,0.5,0.625,0.75,0.875,0.95",
+    reuse_factors: Annotated[str, Option(help="Choose among these, as in 1,2,4; else each layer's own.")] = "",
+    weight_bits: Annotated[str, Option(help="Choose among these too, as in 4,5.")] = "",
+    activation_bits: Annotated[str, Option(help="Choose among these too.")] = "",
+    input_bits: Annotated[str, Option(help="Choose among these too, for each input.")] = "",
+    jets: Annotated[int, Option(min=1, help="Jets that measure the effect of an option.")] = 20_000,
+    trials: Annotated[int, Option(min=1, help="Plans that `evolve` tries.")] = 300,
+    seed: Annotated[int, Option(min=0, help="Of `evolve`.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Choose sparsity, granularity, reuse factor and bits of every layer so that a budget holds and least is lost."""

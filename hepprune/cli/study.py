@@ -4,9 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich import box
 from rich.table import Table
+from typer import Argument, Option
 
 from hepprune.cli.screen import (
     AsJson,
@@ -32,30 +32,30 @@ _HEADS |= {"reuse_factor": "reuse", "parallelization": "parallel", "clock_ns": "
 _LONGEST = len("distributed")  # word of a strategy
 _MEASURED = ("measured", "ns")
 _REASONS = 6  # shown of why combinations are none
-_Stage = Annotated[str | None, typer.Option(help="csynth, vsynth, route, da4ml or yosys; else that of the tool.")]
-_Sparsities = Annotated[str, typer.Option(help="Fractions of weights to cut, as in 0,0.5,0.8; nothing is trained.")]
+_Stage = Annotated[str | None, Option(help="csynth, vsynth, route, da4ml or yosys; else that of the tool.")]
+_Sparsities = Annotated[str, Option(help="Fractions of weights to cut, as in 0,0.5,0.8; nothing is trained.")]
 
 
 def study(
-    models: Annotated[list[str], typer.Argument(help="Model files, module:factory, or a recipe.yaml.")],
-    target: Annotated[str, typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file.")],
+    models: Annotated[list[str], Argument(help="Model files, module:factory, or a recipe.yaml.")],
+    target: Annotated[str, Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file.")],
     *,
-    clock: Annotated[str, typer.Option(help="Periods in ns, as in 2.5,2.8,5; else the target's.")] = "",
+    clock: Annotated[str, Option(help="Periods in ns, as in 2.5,2.8,5; else the target's.")] = "",
     strategy: Strategy = "latency,resource,distributed_arithmetic",
-    reuse_factor: Annotated[str, typer.Option("--reuse-factor", "-r", help="As in 1,2,4; else each layer's own.")] = "",
-    bits: Annotated[str, typer.Option(help="Of weights and activations, as in 6,8; else the model's own types.")] = "",
+    reuse_factor: Annotated[str, Option("--reuse-factor", "-r", help="As in 1,2,4; else each layer's own.")] = "",
+    bits: Annotated[str, Option(help="Of weights and activations, as in 6,8; else the model's own types.")] = "",
     sparsity: _Sparsities = "0",
-    parallelization: Annotated[str, typer.Option(help="Of convolutions, as in 1,4; else each layer's own.")] = "",
+    parallelization: Annotated[str, Option(help="Of convolutions, as in 1,4; else each layer's own.")] = "",
     io_type: IoType = "io_parallel",
     stage: _Stage = None,
     budget: BudgetOption = None,
-    data: Annotated[Path | None, typer.Option(help="Jets to judge by: a recipe.yaml or an .npz with x and y.")] = None,
-    metric: Annotated[str | None, typer.Option(help="What they are judged by; else the primary metric.")] = None,
-    synthesise: Annotated[str, typer.Option(help="How many points to synthesise really, or all.")] = "0",
-    tool: Annotated[str, typer.Option(help="auto, vitis, vitis_vivado, vivado, yosys, nextpnr or elsewhere.")] = "auto",
-    hours: Annotated[float, typer.Option(min=0.0001, help="The longest that one synthesis may run.")] = 4.0,
+    data: Annotated[Path | None, Option(help="Jets to judge by: a recipe.yaml or an .npz with x and y.")] = None,
+    metric: Annotated[str | None, Option(help="What they are judged by; else the primary metric.")] = None,
+    synthesise: Annotated[str, Option(help="How many points to synthesise really, or all.")] = "0",
+    tool: Annotated[str, Option(help="auto, vitis, vitis_vivado, vivado, yosys, nextpnr or elsewhere.")] = "auto",
+    hours: Annotated[float, Option(min=0.0001, help="The longest that one synthesis may run.")] = 4.0,
     executor: Workers = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where CSV, JSON, plots and projects go.")] = None,
+    out: Annotated[Path | None, Option("--out", "-o", help="Where CSV, JSON, plots and projects go.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Price every combination of bits, sparsity, strategy, knobs and clock; synthesise the most informative ones.

@@ -5,8 +5,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.table import Table
+from typer import Argument, Option
 
 from hepprune.cli.screen import AsJson, Screen, Workers, columns, output, show
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from hepprune.hardware.resources import Measurement, Resources
     from hepprune.jobs.ingestion import IngestedDesign
 
-LedgerOption = Annotated[Path | None, typer.Option(help="The ledger (SQLite) that keeps what was found.")]
+LedgerOption = Annotated[Path | None, Option(help="The ledger (SQLite) that keeps what was found.")]
 
 _RELATIVE = "a relative check on a Lattice part, to compare designs by, no figure of the target's part"
 _COUNTS = ("lut", "ff", "dsp", "bram18", "uram")
 
 
 def ingest(
-    path: Annotated[Path, typer.Argument(help="A project folder, a report, a log, or a tar or zip of a CI job.")],
+    path: Annotated[Path, Argument(help="A project folder, a report, a log, or a tar or zip of a CI job.")],
     ledger: LedgerOption = None,
-    clock_ns: Annotated[float | None, typer.Option(min=0.01, help="Where nothing beside a report says it.")] = None,
-    design: Annotated[str | None, typer.Option(help="Key (or its beginning) of the design that this is.")] = None,
+    clock_ns: Annotated[float | None, Option(min=0.01, help="Where nothing beside a report says it.")] = None,
+    design: Annotated[str | None, Option(help="Key (or its beginning) of the design that this is.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read all reports and logs of synthesis in a folder, archive or file, and record them."""
@@ -93,13 +93,13 @@ def _number(value: float | None) -> str:
 
 
 def synth(
-    projects: Annotated[list[Path], typer.Argument(help="HLS projects, or folders of Verilog that hepprune wrote.")],
+    projects: Annotated[list[Path], Argument(help="HLS projects, or folders of Verilog that hepprune wrote.")],
     *,
-    tool: Annotated[str, typer.Option(help="auto, vitis, vitis_vivado, vivado, yosys or nextpnr.")] = "auto",
-    jobs: Annotated[int, typer.Option(min=1, help="How many projects at once on this machine.")] = 1,
+    tool: Annotated[str, Option(help="auto, vitis, vitis_vivado, vivado, yosys or nextpnr.")] = "auto",
+    jobs: Annotated[int, Option(min=1, help="How many projects at once on this machine.")] = 1,
     executor: Workers = None,
-    hours: Annotated[float, typer.Option(min=0.0001, help="The longest that one program may run.")] = 4.0,
-    memory_gb: Annotated[float | None, typer.Option(min=0.01, help="The most memory for one project.")] = None,
+    hours: Annotated[float, Option(min=0.0001, help="The longest that one program may run.")] = 4.0,
+    memory_gb: Annotated[float | None, Option(min=0.01, help="The most memory for one project.")] = None,
     ledger: LedgerOption = None,
     as_json: AsJson = False,
 ) -> None:

@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from typer import Argument, Option
 
 from hepprune.cli.screen import AsJson, Screen, Workers, numbers, show, words, workers
 
-SourceArgument = Annotated[str, typer.Argument(help="A recipe.yaml, or a model file or module:factory with --data.")]
-JetsOption = Annotated[Path | None, typer.Option(help="Jets of a model: a recipe.yaml or an .npz with x and y.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Where networks, JSON and plots go.")]
+SourceArgument = Annotated[str, Argument(help="A recipe.yaml, or a model file or module:factory with --data.")]
+JetsOption = Annotated[Path | None, Option(help="Jets of a model: a recipe.yaml or an .npz with x and y.")]
+Out = Annotated[Path, Option("--out", "-o", help="Where networks, JSON and plots go.")]
 
 _SHOWN = 2  # metrics in the table; comparison.json has all
 
@@ -21,12 +21,12 @@ def compare(
     *,
     data: JetsOption = None,
     methods: Annotated[
-        str, typer.Option(help="criterion[:granularity][@local], by commas; gaps are to the first.")
+        str, Option(help="criterion[:granularity][@local], by commas; gaps are to the first.")
     ] = "magnitude,magnitude@local,random,taylor_per_sample,fisher,obd,obs,fisher:neuron",
-    sparsities: Annotated[str, typer.Option(help="Fractions to cut, rising, by commas.")] = "0.5,0.7,0.8,0.9,0.95",
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, 1, 2, ...; each trains its own baseline.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Of fine-tuning at each sparsity.")] = 10,
-    patience: Annotated[int | None, typer.Option(min=1, help="Stop early after so many epochs without gain.")] = None,
+    sparsities: Annotated[str, Option(help="Fractions to cut, rising, by commas.")] = "0.5,0.7,0.8,0.9,0.95",
+    seeds: Annotated[int, Option(min=1, help="How many seeds, 1, 2, ...; each trains its own baseline.")] = 5,
+    epochs: Annotated[int, Option(min=1, help="Of fine-tuning at each sparsity.")] = 10,
+    patience: Annotated[int | None, Option(min=1, help="Stop early after so many epochs without gain.")] = None,
     out: Out = Path("build/comparison"),
     executor: Workers = None,
     as_json: AsJson = False,
@@ -88,14 +88,14 @@ def _cell(name: str, score: Any, *, sign: bool = False) -> str:
 
 def lottery(
     source: Annotated[
-        str, typer.Argument(help="digits (8x8, offline), a folder with MNIST's four IDX files, or a recipe.yaml.")
+        str, Argument(help="digits (offline), a folder with MNIST's IDX files, or a recipe.yaml.")
     ] = "digits",
     *,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, 1, 2, ...; each has its own dense network.")] = 5,
-    sparsity: Annotated[float, typer.Option(help="The fraction cut in the end, of all layers but the last.")] = 0.985,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of training, cutting and rewinding.")] = 12,
-    rewind_epochs: Annotated[int, typer.Option(min=0, help="Rewind to this epoch in place of the start.")] = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of one training; without it, what suits the data.")] = None,
+    seeds: Annotated[int, Option(min=1, help="How many seeds, 1, 2, ...; each has its own dense network.")] = 5,
+    sparsity: Annotated[float, Option(help="The fraction cut in the end, of all layers but the last.")] = 0.985,
+    rounds: Annotated[int, Option(min=1, help="Rounds of training, cutting and rewinding.")] = 12,
+    rewind_epochs: Annotated[int, Option(min=0, help="Rewind to this epoch in place of the start.")] = 0,
+    epochs: Annotated[int | None, Option(min=1, help="Of one training; without it, what suits the data.")] = None,
     out: Out = Path("build/lottery"),
     executor: Workers = None,
     as_json: AsJson = False,
@@ -140,11 +140,11 @@ def _lost(lost: Any, form: str) -> str:
 
 
 def dynamic(
-    recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")] = Path("hls_projects/jet_tagger/recipe.yaml"),
+    recipe: Annotated[Path, Argument(help="The recipe (YAML).")] = Path("hls_projects/jet_tagger/recipe.yaml"),
     *,
-    kind: Annotated[str, typer.Option(help="exits, threshold (gates) or top_k (gates).")] = "exits",
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, 1, 2, ...")] = 3,
-    epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 15,
+    kind: Annotated[str, Option(help="exits, threshold (gates) or top_k (gates).")] = "exits",
+    seeds: Annotated[int, Option(min=1, help="How many seeds, 1, 2, ...")] = 3,
+    epochs: Annotated[int, Option(min=1, help="Of each training.")] = 15,
     out: Out = Path("build/dynamic"),
     as_json: AsJson = False,
 ) -> None:
@@ -177,15 +177,15 @@ def _by_cost(result: Any) -> Table:
 def latency(
     source: SourceArgument,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The smaller network (.npz for a recipe's tagger).")],
-    on: Annotated[str, typer.Option(help="What is measured: torch:cpu or torch:cuda.")] = "torch:cpu",
-    batch: Annotated[int, typer.Option(min=1, help="Jets at a time.")] = 1,
-    limit_us: Annotated[float | None, typer.Option(help="The latency to reach for one batch, in microseconds.")] = None,
-    fraction: Annotated[float, typer.Option(help="Without a limit: the fraction of today's latency to reach.")] = 0.5,
+    out: Annotated[Path, Option("--out", "-o", help="The smaller network (.npz for a recipe's tagger).")],
+    on: Annotated[str, Option(help="What is measured: torch:cpu or torch:cuda.")] = "torch:cpu",
+    batch: Annotated[int, Option(min=1, help="Jets at a time.")] = 1,
+    limit_us: Annotated[float | None, Option(help="The latency to reach for one batch, in microseconds.")] = None,
+    fraction: Annotated[float, Option(help="Without a limit: the fraction of today's latency to reach.")] = 0.5,
     data: JetsOption = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Of fine-tuning after each stage.")] = 4,
-    stages: Annotated[int, typer.Option(min=1, help="Stages of cutting.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Of the baseline and the training.")] = 1,
+    epochs: Annotated[int, Option(min=1, help="Of fine-tuning after each stage.")] = 4,
+    stages: Annotated[int, Option(min=1, help="Stages of cutting.")] = 4,
+    seed: Annotated[int, Option(min=0, help="Of the baseline and the training.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Remove neurons and filters until a network runs within a latency, as measured on this machine."""

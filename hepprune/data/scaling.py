@@ -32,9 +32,7 @@ class Scaler:
             array.flags.writeable = False
             object.__setattr__(self, name, array)
             if array.shape != (len(self.feature_names),) or not np.isfinite(array).all():
-                raise DataError(
-                    f"the {name} of a scaler must be one number for each of {len(self.feature_names)} features"
-                )
+                raise DataError(f"the {name} of a scaler is one number for each of {len(self.feature_names)} features")
         if (self.scale <= 0).any():
             raise DataError(f"the scale of feature '{self.feature_names[int(self.scale.argmin())]}' is not positive")
 

@@ -47,9 +47,7 @@ def read(target: Target, text: str) -> tuple[str, float]:
             raise RecipeError(f"the limit '{text}' is not a whole number of clock cycles, such as interval=1")
         return name, value
     if unit.lower() not in {"", "k", "%", name}:
-        raise RecipeError(
-            f"the limit '{text}' is not a count of cells; write a number, or a share of the chip as in 10%"
-        )
+        raise RecipeError(f"the limit '{text}' is not a count of cells; write a number, or a share of the chip as 10%")
     return name, _cells(target, name, value, unit)
 
 
@@ -88,9 +86,7 @@ def check(target: Target, budget: Budget) -> None:
             raise RecipeError(f"the limit {name} of {limit:g} is not a finite number from 0 up")
     latency = budget.latency_ns
     if latency is not None and latency < target.period_ns:
-        raise RecipeError(
-            f"a latency of {latency:g} ns is less than one clock cycle of {target.period_ns:g} ns; latency_ns is in ns"
-        )
+        raise RecipeError(f"a latency of {latency:g} ns is less than one cycle of {target.period_ns:g} ns; it is in ns")
     if budget.interval_cycles is not None and budget.interval_cycles < 1:
         raise RecipeError(f"an interval of {budget.interval_cycles} cycles is not possible; the smallest is 1")
     for name, limit in budget.resources.known().items():

@@ -72,9 +72,7 @@ def draft(
     if found is None:
         raise DataError(f"'{data}' holds no tree of jets")
     section = _section(found, network, features, label, ask)
-    comment = (
-        f"{found.n_rows:,} rows; look over the features, their order and the names of the classes: hepprune data show"
-    )
+    comment = f"{found.n_rows:,} rows; look over features, their order and the names of classes: hepprune data show"
     name = "".join(c if c.isalnum() else "_" for c in Path((model or data).partition(":")[0]).stem)
     parts = [
         _part({"name": name if name[:1].isalpha() else f"tagger_{name}", "seed": 1}),
@@ -120,9 +118,7 @@ def _with_features(
     own = _matching(features, names) or (plain if shape is not None and len(plain) == shape[-1] else offered)
     filled = shape is not None and len(shape) > 1 and _size(own) + 1 == shape[-1]  # told from padding by a feature
     if shape is not None and _size(own) + filled != shape[-1]:
-        question = (
-            f"the model takes {shape[-1]} features, and '{found.file}' offers {_size(own)}; name them in its order"
-        )
+        question = f"the model takes {shape[-1]} features, '{found.file}' offers {_size(own)}; name them in its order"
         own = _matching([text.strip() for text in ask(question, names).split(",")], names)
     section["features"] = own
     if shape is not None and len(shape) > 1:

@@ -136,9 +136,7 @@ def calibration_of(path: Path, *, stage: str, strategy: str) -> Calibration:
     pairs = [pair for pair in _pairs(path) if pair[0].stage == stage]
     mine = [pair for pair in pairs if pair[0].strategy == strategy]
     if not mine:
-        raise ReportError(
-            f"no design of strategy {strategy} in '{path}' was both predicted and measured at stage {stage}"
-        )
+        raise ReportError(f"no design of strategy {strategy} in '{path}' was both predicted and measured at {stage}")
     return calibration.fit(pairs, like=mine[-1])
 
 

@@ -97,9 +97,7 @@ def _job(project: Path, tool: synthesis.Tool, limits: ToolLimits) -> synthesis.J
     elif (project / "hepprune.json").is_file():
         job = _verilog_job(project, tool)
     else:
-        raise ReportError(
-            f"'{project}' is not a project: expected build_prj.tcl of hls4ml, or Verilog that hepprune wrote"
-        )
+        raise ReportError(f"'{project}' is not a project: expected build_prj.tcl of hls4ml, or Verilog of hepprune")
     return replace(job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes)
 
 
@@ -116,9 +114,7 @@ def _hls_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
     report = synthesised / "report" / f"{name}_csynth.xml"
     predicted = synthesis.read(report) if report.is_file() else None
     if not tool.needs_hls and not (sources and predicted):
-        raise ReportError(
-            f"'{project}' has no Verilog for {tool.name}; run C synthesis first, or take its Verilog export"
-        )
+        raise ReportError(f"'{project}' has no Verilog for {tool.name}; run C synthesis first, or take its Verilog")
     return synthesis.Job(
         folder=project / "synthesis",
         top=name,

@@ -58,18 +58,14 @@ def discriminate(raw: Floats, truth: Any, of: Of | None, weight: Floats | None =
     else:
         values, targets = finite(raw, truth)
         if not ((targets >= 0) & (targets <= 1)).all():
-            raise DataError(
-                "labels lie between 0 and 1; beside numbers to be met, it has to be said which jets are signal"
-            )
+            raise DataError("labels lie between 0 and 1; beside numbers to be met, say which jets are signal")
         column = _column(of, values.shape[1], "labels")
         scores, signal = values[:, column], targets[:, column] > 0.5
     own = None if weight is None else shares(weight, len(used))[used]
     found = Discriminant(scores[used], signal[used], own, used)
     heavy = found.signal if own is None else found.signal[own > 0]
     if not 0 < np.count_nonzero(heavy) < len(heavy):
-        raise DataError(
-            f"a metric that tells signal from background needs jets of both, and has only {len(heavy)} of one"
-        )
+        raise DataError(f"what tells signal from background needs jets of both, and has only {len(heavy)} of one")
     return found
 
 
@@ -90,9 +86,7 @@ def _sides(of: Of | None, n_classes: int) -> Sides:
     if of is None and n_classes == 2:
         return Sides((1,), (0,))
     if not isinstance(of, Sides):
-        raise DataError(
-            f"one of {n_classes} classes has to be named as signal, such as 4, or 4/0 against one background"
-        )
+        raise DataError(f"one of {n_classes} classes has to be named as signal: 4, or 4/0 against one background")
     for each in (*of.signal, *(of.background or ())):
         if each >= n_classes:
             raise DataError(f"the class {each} is none of the {n_classes} classes, 0 to {n_classes - 1}")

@@ -107,9 +107,7 @@ def is_lower_better(metric: str | Metric) -> bool:
         raise DataError(unknown("metric", word, _choices(None)))
     lower: object = getattr(METRICS.get(word) or PARAMETRISED[word], "lower_is_better", False)
     if not isinstance(lower, bool):
-        raise DataError(
-            f"neither more nor less of '{metric}' is better; absolute_bias and resolution have a better side"
-        )
+        raise DataError(f"neither more nor less of '{metric}' is better; absolute_bias and resolution have one")
     return lower
 
 

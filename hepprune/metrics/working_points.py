@@ -65,9 +65,7 @@ def efficiency_at_rate(
     left = float(np.average(~known[~signal], weights=background[~signal]))
     if fraction >= left:
         most = ORBIT_KHZ * n_bunches * left
-        raise DataError(
-            f"a rate of {rate_khz:g} kHz is all there is: {n_bunches} bunches give {most:g} kHz to choose from"
-        )
+        raise DataError(f"a rate of {rate_khz:g} kHz is all there is: {n_bunches} bunches give {most:g} kHz in all")
     found, passed = others_where(fraction, np.where(known, -np.inf, scores), ~signal, weight)
     _enough(passed, ~signal, weight, f"a rate of {rate_khz:g} kHz")
     return found

@@ -67,7 +67,7 @@ def _drawn(recipe: Recipe, teacher: Teacher) -> Network:
         return architectures.draw(teacher.architecture, {name: columns.shape}, {"output": size}, seed=recipe.seed)
     if len(columns.shape) > 1 or teacher.hidden is None:
         raise RecipeError(
-            f"data.teacher: hidden sizes take one number per feature, not {columns.shape}; give an architecture"
+            f"data.teacher: hidden sizes take one number a feature, not {columns.shape}; give an architecture"
         )
     drawn = training.multilayer_perceptron(columns.shape[0], teacher.hidden, size, seed=recipe.seed)
     left_out = f"relu_{teacher.narrowest}" if teacher.task == "latent" else ""
@@ -89,7 +89,7 @@ def _lesson(recipe: Recipe, teacher: Teacher, jets: Jets) -> Sample:
     if teacher.task == "binary":
         if len(np.unique(jets.targets[:, -1])) < 2:
             raise DataError(
-                f"data.signal: '{recipe.data.signal}' is true of all jets or of none, and a teacher tells both"
+                f"data.signal: '{recipe.data.signal}' is true of all jets or none, and a teacher tells both"
             )
         return Sample.from_arrays(jets.x, jets.targets[:, -1], weight, task=BinaryLabel())
     known = _background(recipe, jets)

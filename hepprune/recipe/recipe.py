@@ -54,9 +54,7 @@ class Recipe(Section):
     @classmethod
     def _has_a_cost_model(cls, name: str) -> str:
         if name in measured.DEVICES:
-            raise ValueError(
-                f"'{name}' measures on this machine and makes no firmware; use `hepprune latency --on {name}`"
-            )
+            raise ValueError(f"'{name}' measures on this machine, without firmware; use `hepprune latency --on {name}`")
         check_known("strategy", name, COST_MODELS, ValueError)
         return name
 

@@ -178,9 +178,7 @@ def _check_alive(network: Network, budget: Budget) -> None:
     values = constants(network)
     if any(bool(values[name].isfinite().all()) for name in network.raw_outputs):
         limits = ", ".join(f"{name} {limit:g}" for name, limit in budget.limits().items())
-        raise BudgetMissedError(
-            f"the budget cannot be reached: layer '{silent[0]}' is left without a weight ({limits})"
-        )
+        raise BudgetMissedError(f"the budget cannot be reached: layer '{silent[0]}' is left without weights ({limits})")
 
 
 @torch.no_grad()

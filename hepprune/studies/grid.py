@@ -114,9 +114,7 @@ class Grid:
         if setting.strategy == "distributed_arithmetic" and largest > 1:
             return "strategy distributed_arithmetic has no multipliers to share, so no reuse factor but 1"
         if setting.strategy in SHARING and largest == 1 and "latency" in self.strategies:
-            return (
-                f"strategy {setting.strategy} at reuse factor 1 is unrolled as under latency, which is a point already"
-            )
+            return f"strategy {setting.strategy} at reuse factor 1 is unrolled as under latency, a point already"
         if (setting.parallelization or 1) > 1 and not any(isinstance(layer, Conv) for layer in network):
             return "there is no convolution to set a parallelization factor of"
         return None

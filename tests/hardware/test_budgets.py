@@ -41,7 +41,7 @@ def test_limits_are_read_with_their_units(text: str, expected: tuple[str, float]
         ("interval=2ns", "'interval=2ns' is not a whole number of clock cycles"),
         ("lut=0.1", "0.1 lut is less than one cell; a share of the chip is written 10%"),
         ("lut=1e9", "more than the 1,728,000 that"),
-        ("latency=0.1", "0.1 ns is less than one clock cycle of 5 ns"),
+        ("latency=0.1", "0.1 ns is less than one cycle of 5 ns"),
         ("latency=1e-7s", None),
         ("dsp=-1", "'dsp=-1' is below zero; write for example dsp="),
         ("interval=0", "an interval of 0 cycles is not possible"),

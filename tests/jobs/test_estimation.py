@@ -213,5 +213,5 @@ def test_an_estimate_is_calibrated_by_a_ledger(tmp_path: Path) -> None:
     asked: Any = {"strategy": "distributed_arithmetic", "ledger": tmp_path / "ledger.sqlite"}
     found = estimation.estimate(network, target, stage="yosys", **asked).estimate
     assert 1.4 < (found.resources.lut or 0) / (plain.resources.lut or 1) < 1.5
-    with pytest.raises(ReportError, match="of strategy distributed_arithmetic in .* at stage route"):
+    with pytest.raises(ReportError, match="of strategy distributed_arithmetic in .* at route"):
         estimation.estimate(network, target, stage="route", **asked)

@@ -144,7 +144,7 @@ def test_what_has_no_signal_or_names_none_is_refused() -> None:
         metrics.find("auc(4)")(raw, (x, signal))
     with pytest.raises(DataError, match="for each jet, whether it is signal"):
         metrics.find("auc(mse)")(raw, (x, signal[1:]))
-    with pytest.raises(DataError, match="it has to be said which jets are signal"):
+    with pytest.raises(DataError, match="say which jets are signal"):
         metrics.find("auc(0)")(raw, x)
     with pytest.raises(DataError, match="one score for each jet"):
         metrics.rejection(0.5, np.full(20, np.nan), np.arange(20) < 10)

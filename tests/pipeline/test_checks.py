@@ -97,7 +97,7 @@ def test_what_is_right_passes_unread_and_unwritten(folder: Path, stage: str) -> 
         ),
         ({"model__bits": {"layers": {"features": 4}}}, "model.bits.layers: unknown layer 'features'"),
         ({"model__bits": {"layers": {"dense_1": 1}}}, "the weights of 'dense_1' take 2 bits or more"),
-        ({"budget": {"latency_ns": 4}}, "4 ns is less than one clock cycle of 5 ns"),
+        ({"budget": {"latency_ns": 4}}, "4 ns is less than one cycle of 5 ns"),
         ({"budget": {"lut": 2e6}}, "2,000,000 lut is more than the 1,728,000"),
         ({"budget": {"dsp": 0.1}}, "0.1 dsp is less than one cell"),
         ({"target": "cms_run3_emtf"}, "'cms_run3_emtf' has no known part"),

@@ -275,7 +275,7 @@ def test_an_unreachable_budget_names_the_limit_and_the_closest_point(
 def test_a_layer_that_training_silences_is_no_way_to_meet_a_budget(tagger: Network, jets: Jets) -> None:
     silent = tagger.clone()
     silent.kernels[1].layer.digit_limit.zero_()
-    with pytest.raises(BudgetMissedError, match=r"layer 'dense_2' is left without a weight"):
+    with pytest.raises(BudgetMissedError, match=r"layer 'dense_2' is left without weights"):
         greedy.search(silent, problem(jets, luts(tagger, 0.9)))
 
 
@@ -290,7 +290,7 @@ def test_a_branch_may_be_left_without_a_weight_while_inputs_reach_the_outputs(je
         if not silences:
             greedy.search(silent, search)
             continue
-        with pytest.raises(BudgetMissedError, match="layer 'out' is left without a weight"):
+        with pytest.raises(BudgetMissedError, match="layer 'out' is left without weights"):
             greedy.search(silent, search)
 
 

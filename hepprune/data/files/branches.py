@@ -81,7 +81,7 @@ def counts(columns: Mapping[str, Any], *, spec: str, nested: bool = False) -> ND
         kind = ak.type(values).content
         if not (_is_jagged(kind) or (nested and (values.ndim > 2 or str(kind) == "var * string"))):
             raise DataError(
-                f"column '{name}' of '{spec}' is '{kind}' and not a list of numbers per row, as constituents are"
+                f"column '{name}' of '{spec}' is '{kind}' and not a list of numbers per row, as constituents"
             )
         found[name] = np.asarray(ak.to_numpy(ak.num(values)))
         first = next(iter(found))
@@ -99,9 +99,7 @@ def check_finite(values: NDArray[Any], *, where: str, rows: NDArray[Any] | None 
     bad = ~np.isfinite(values)
     if bad.any():
         first = int(bad.reshape(len(bad), -1).any(axis=1).argmax())
-        raise DataError(
-            f"{where} has {int(bad.sum())} values that are not finite, the first in row {_row(first, rows)}"
-        )
+        raise DataError(f"{where} has {bad.sum()} values that are not finite, the first in row {_row(first, rows)}")
 
 
 def _row(index: int, rows: NDArray[Any] | None) -> int:

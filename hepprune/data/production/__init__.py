@@ -245,9 +245,7 @@ def _make(shards: list[Shard], parts: Path, *, executor: Executor, advance: Call
                 np.savez(file, **jets)
             advance(shard.n_jets)
     except ExecutorError as problem:
-        raise ExecutorError(
-            f"{problem}; finished jets wait in '{parts}', the same command goes on from there"
-        ) from problem
+        raise ExecutorError(f"{problem}; finished jets wait in '{parts}', from where the command goes on") from problem
 
 
 def _merge(shards: list[Shard], parts: Path, out: Path, *, settings: dict[str, Any], constituents: bool) -> None:

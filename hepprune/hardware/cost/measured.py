@@ -48,9 +48,7 @@ class Meter:
         """
         check_known("device", self.device, DEVICES, RecipeError)
         if self.device == "torch:cuda" and not torch.cuda.is_available():
-            raise ToolMissingError(
-                "'torch:cuda' measures on a GPU and torch finds none here; 'torch:cpu' runs everywhere"
-            )
+            raise ToolMissingError("'torch:cuda' measures on a GPU and torch finds none; 'torch:cpu' runs everywhere")
 
     def estimate(self, network: Network) -> Estimate:
         """Return the latency of a network as the sum of its layers', in cycles of 1 ns, from the table."""

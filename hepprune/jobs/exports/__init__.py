@@ -58,9 +58,7 @@ def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
         raise ReportError(f"the firmware of '{build}' is the HLS project '{interface.project}', and no Verilog")
     source = build / interface.verilog
     if not handover.plain(interface.verilog) or build.resolve() not in source.resolve().parents:
-        raise ReportError(
-            f"'{build / 'scaler.json'}' has its Verilog in '{interface.verilog}', and that is outside of the run"
-        )
+        raise ReportError(f"'{build / 'scaler.json'}' has its Verilog in '{interface.verilog}', outside of the run")
     key, design = _design(source, interface)
     scripts = handover.scripts(design)
     if vhdl is not None:
@@ -151,9 +149,7 @@ def marked(out: Path, *, build: Path, what: str) -> Iterator[Path]:
         if out.exists() and not out.is_dir():
             raise HeppruneError(f"'{out}' is a file; write to a folder that is new, empty or an earlier export")
         if out.exists() and any(out.iterdir()) and not (out / MARK).is_file():
-            raise HeppruneError(
-                f"'{out}' holds what no export wrote ('{MARK}' is not there); write to a new or an empty folder"
-            )
+            raise HeppruneError(f"'{out}' holds what no export wrote ('{MARK}' is not there); write to an empty folder")
         with replacing_folder(out) as new:
             yield new
             write_json(new / MARK, {"hepprune export": what})

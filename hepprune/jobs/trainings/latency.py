@@ -66,7 +66,7 @@ def reach(
     """
     if not 0 < fraction <= 1 or (limit_us is not None and limit_us <= 0):
         raise NetworkError(
-            f"a latency to reach lies above 0, and a fraction of it at most at 1, not {limit_us or fraction:g}"
+            f"a latency to reach is above 0, and a fraction of it at most 1, not {limit_us or fraction:g}"
         )
     meter = Meter(device, batch_size)
     found = sources.find(source, data, path.parent / "build", track)

@@ -110,9 +110,7 @@ def _looked_up(bill: Bill, address: float, width: float) -> float:
 def _run(layer: Layer, values: Floats) -> Floats:
     found: Floats = layer(torch.as_tensor(values)).numpy()
     if not (np.abs(found * 2.0**FINEST) < 2.0**62).all() or not (found * 2.0**FINEST % 1 == 0).all():
-        raise NetworkError(
-            f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form without a result type"
-        )
+        raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form without a type")
     return found
 
 
