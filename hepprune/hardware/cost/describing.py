@@ -17,20 +17,6 @@ from hepprune.network import Network, Rules, layers
 from hepprune.network.layers.recurrent import GATES
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """Where a layer stands: the shapes and widths that come in, and how its hardware is built."""
-
-    name: str
-    sources: tuple[str, ...]
-    arriving: tuple[tuple[int, ...], ...]
-    shape: tuple[int, ...]
-    in_width: int
-    strategy: str | None
-    reuse_factor: int | None
-    streams: bool
-
-
 @dataclass(frozen=True)
 class Options:
     """How a whole network is built; None takes each layer's own strategy and reuse factor.
@@ -52,6 +38,33 @@ class Options:
             check_known("strategy", self.strategy, layers.STRATEGIES, RecipeError)
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a layer stands: the operations and shapes that come in, its own shape, and how its hardware is built."""
+
+    layer: layers.Layer
+    before: tuple[Operation, ...]
+    arriving: tuple[tuple[int, ...], ...]
+    shape: tuple[int, ...]
+    options: Options
+
+    @property
+    def in_width(self) -> int:
+        """The bits of the widest value that comes in."""
+        return max((operation.out_width for operation in self.before), default=0)
+
+    @property
+    def streams(self) -> bool:
+        """Whether values come one after the other."""
+        return self.options.io_type == "io_stream"
+
+    def operation(self, kind: str, *, n_in: int, n_out: int, **facts: Any) -> Operation:
+        """Return the operation of this layer, of that kind."""
+        sources = tuple(operation.name for operation in self.before)
+        own: dict[str, Any] = {"in_width": self.in_width, "streams": self.streams, "sources": sources} | facts
+        return Operation(name=self.layer.name, kind=kind, n_in=n_in, n_out=n_out, **own)
+
+
 def described(network: Network, options: Options) -> tuple[Operation, ...]:
     """Return the operations of a network in the order they run.
 
@@ -69,18 +82,9 @@ def described(network: Network, options: Options) -> tuple[Operation, ...]:
 def describe(network: Network, layer: layers.Layer, known: Mapping[str, Operation], *, options: Options) -> Operation:
     """Return the operation of one layer, given those of the layers it reads."""
     sources = network.sources.get(layer.name, ()) if not isinstance(layer, layers.Input) else ()
-    place = _Place(
-        name=layer.name,
-        sources=sources,
-        arriving=tuple(network.shapes[name] for name in sources),
-        shape=network.shapes[layer.name],
-        in_width=max((known[name].out_width for name in sources), default=0),
-        strategy=options.strategy,
-        reuse_factor=options.reuse_factor,
-        streams=options.io_type == "io_stream",
-    )
+    before, arriving = tuple(known[name] for name in sources), tuple(network.shapes[name] for name in sources)
     runs = network.runs(layer)
-    return replace(PRICED.find(runs)(runs, place), streams=place.streams, sources=place.sources)
+    return PRICED.find(runs)(runs, _Place(layer, before, arriving, network.shapes[layer.name], options))
 
 
 def with_dataflow(operations: Iterable[Operation]) -> tuple[Operation, ...]:
@@ -105,16 +109,8 @@ def _values(layer: layers.Layer, place: _Place, kind: str, **facts: Any) -> Oper
     out_width = width(layer.result) or untyped
     positions = math.prod(place.arriving[0][:-1])
     facts = {"operands": len(place.arriving), "positions": positions, "casts": _casts(layer.result)} | facts
-    return Operation(
-        name=place.name,
-        kind=kind,
-        n_in=n_in,
-        n_out=math.prod(place.shape),
-        in_width=place.in_width,
-        out_width=out_width,
-        accumulator_width=place.in_width,
-        **facts,
-    )
+    facts |= {"out_width": out_width, "accumulator_width": place.in_width}
+    return place.operation(kind, n_in=n_in, n_out=math.prod(place.shape), **facts)
 
 
 def _casts(kind: Quantiser | None) -> bool:
@@ -123,22 +119,14 @@ def _casts(kind: Quantiser | None) -> bool:
 
 def _input(layer: layers.Input, place: _Place) -> Operation:
     n, bits = layer.n_features, width(layer.result) or HLS4ML_DEFAULT.width
-    return Operation(
-        name=place.name,
-        kind="input",
-        n_in=n,
-        n_out=n,
-        in_width=bits,
-        out_width=bits,
-        accumulator_width=bits,
-        assumed=layer.result is None,
-    )
+    widths = dict.fromkeys(("in_width", "out_width", "accumulator_width"), bits)
+    return place.operation("input", n_in=n, n_out=n, **widths, assumed=layer.result is None)
 
 
 def _matrix(layer: layers.Weighted, place: _Place, *, positions: int, copies: int) -> Operation:
-    wanted, asked = place.strategy or layer.strategy, place.reuse_factor or layer.reuse_factor
+    wanted, asked = place.options.strategy or layer.strategy, place.options.reuse_factor or layer.reuse_factor
     if wanted not in layers.STRATEGIES:
-        raise RecipeError(f"layer '{place.name}': " + unknown("strategy", wanted, layers.STRATEGIES))
+        raise RecipeError(f"layer '{place.layer.name}': " + unknown("strategy", wanted, layers.STRATEGIES))
     strategy = reuse.strategy_of(layer, wanted, streams=place.streams)
     if strategy == "resource_unrolled" and asked == 1:
         strategy = "resource"  # as hls4ml does, with a word on its screen
@@ -148,12 +136,10 @@ def _matrix(layer: layers.Weighted, place: _Place, *, positions: int, copies: in
     floating = layer.weight_type is None
     bits = HLS4ML_DEFAULT.width if floating else place.in_width + math.ceil(math.log2(kernel.largest_sum + 1))
     out_width = width(layer.result) or bits
-    return Operation(
-        name=place.name,
-        kind="matrix",
+    return place.operation(
+        "matrix",
         n_in=n_in,
         n_out=n_out,
-        in_width=place.in_width,
         out_width=out_width,
         accumulator_width=out_width,
         strategy=strategy,
@@ -186,21 +172,19 @@ def _conv(layer: layers.Conv, place: _Place) -> Operation:
 
 def _recurrent(layer: layers.Recurrent, place: _Place) -> Operation:
     gates = GATES[layer.cell]
-    asked = place.reuse_factor or layer.reuse_factor
+    asked = place.options.reuse_factor or layer.reuse_factor
     found = []
     for each in layer.kernels:
         factor = reuse.taken(each.n_columns, gates * layer.n_out, asked)
         found.append(kernels.of(each.weight, each.type, each.digit_limit, factor))
     bits = width(layer.state_type) or width(layer.result) or HLS4ML_DEFAULT.width
-    return Operation(
-        name=place.name,
-        kind="recurrent",
+    return place.operation(
+        "recurrent",
         n_in=layer.n_in,
         n_out=layer.n_out,
-        in_width=place.in_width,
         out_width=width(layer.result) or bits,
         accumulator_width=bits,
-        strategy=place.strategy or "resource",
+        strategy=place.options.strategy or "resource",
         reuse_factor=max(kernel.reuse_factor for kernel in found),
         asked_reuse_factor=asked,
         steps=place.arriving[0][0],

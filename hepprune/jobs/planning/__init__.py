@@ -9,7 +9,7 @@ from typing import Any
 from hepprune import frontends, metrics
 from hepprune import recipe as recipes
 from hepprune.errors import DataError, NetworkError
-from hepprune.files import write_text
+from hepprune.files import stored
 from hepprune.hardware import budgets, targets
 from hepprune.hardware.resources import RESOURCES, Budget
 from hepprune.hardware.targets import Target
@@ -35,7 +35,7 @@ _STARTS = 16  # priced plans that evolution starts from
 
 
 @dataclass(frozen=True, kw_only=True)
-class Searched:
+class Searched(Confirmed):
     """A search: the budget, the solution, and what its whole networks use and do.
 
     `n_priced` of `n_plans` plans were priced as whole networks.
@@ -44,10 +44,6 @@ class Searched:
     target: str
     budget: dict[str, float]
     metric: str
-    solution: PlanSolution
-    used: dict[str, float]
-    n_priced: int
-    n_plans: int
     models: tuple[Planned, ...]
     files: dict[str, str]
 
@@ -98,10 +94,7 @@ def search(
         target=place.name,
         budget=limits.limits(),
         metric=metric,
-        solution=confirmed.solution,
-        used=confirmed.used,
-        n_priced=confirmed.n_priced,
-        n_plans=confirmed.n_plans,
+        **vars(confirmed),
         models=planned,
         files={},
     )
@@ -211,5 +204,6 @@ def _written(result: Searched, out: Path) -> Searched:
         metric=result.metric,
         path=out / "pareto",
     )
-    solution = write_text(out / "solution.json", result.solution.to_json() + "\n")
+    solution = out / "solution.json"
+    stored.write(PlanSolution, solution, result.solution)
     return replace(result, files={path.name: str(path) for path in (solution, *drawn)})

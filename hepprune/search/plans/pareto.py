@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from hepprune.errors import BudgetMissedError
-from hepprune.files import stored
 from hepprune.hardware.resources import share_of
 from hepprune.search.plans.choices import Option, PlanProblem
 from hepprune.search.plans.knapsack import Knapsack, missed
@@ -110,22 +108,6 @@ class PlanSolution:
     chosen: Plan
     optimal: bool
     steps: tuple[PlanStep, ...] = ()
-
-    def to_json(self) -> str:
-        """Return the solution as JSON, from which `from_json` makes an equal one."""
-        return _SOLUTION.dump_json(self, indent=2).decode()
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "PlanSolution":
-        """Return the solution that `to_json` wrote.
-
-        Raises:
-            HeppruneError: it is damaged, or of another version.
-        """
-        return stored.parse(_SOLUTION, text, "solution.json")
-
-
-_SOLUTION = TypeAdapter(PlanSolution)
 
 
 def plan(problem: PlanProblem, knapsack: Knapsack, picks: Sequence[int]) -> Plan:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hepprune.hardware import cost
-from hepprune.hardware.cost import describing, hls
+from hepprune.hardware.cost import hls
 from hepprune.hardware.cost.hls import Priced
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
@@ -121,17 +121,10 @@ class Pricing:
 
     def _changed(self, layer: Layer) -> Estimate:
         """Return the price of the network with one other layer; of operations only those are priced that differ."""
+        changed = replaced(self.network, {layer.name: layer})
         if self.priced is None:
-            changed = replaced(self.network, {layer.name: layer})
             return cost.estimate(changed, self.target, strategy=self.strategy, io_type=self.io_type)
-        known = self.priced.operations
-        options = describing.Options(self.strategy, self.io_type)
-        new = {layer.name: describing.describe(self.network, layer, known, options=options)}
-        for after in self.network:  # the layers that see another width than before
-            sources = self.network.sources.get(after.name, ())
-            if any(source in new and new[source].out_width != known[source].out_width for source in sources):
-                new[after.name] = describing.describe(self.network, after, known | new, options=options)
-        return self.priced.changed(*new.values()).estimate()
+        return hls.reprice(self.priced, changed, layer.name).estimate()
 
 
 def latency_limit(target: Target, limit_ns: float | None) -> float | None:

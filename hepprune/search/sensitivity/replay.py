@@ -129,12 +129,10 @@ class _Plan:
     """
 
     groups: tuple[LayerVariants, ...]
-    order: tuple[str, ...]
     sources: Mapping[str, tuple[str, ...]]
-    single: Mapping[str, Compute]
+    single: dict[str, Compute]
     stacked: tuple[Compute, ...]
     following: tuple[tuple[str, ...], ...]
-    logits: str
     whole: Mapping[int, tuple[Network, ...]]
 
     @classmethod
@@ -158,23 +156,18 @@ class _Plan:
             for index, group in enumerate(groups)
             if group.name in shared
         }
-        return cls(
-            groups=groups,
-            order=order,
-            sources=sources,
-            single=single,
-            stacked=stacked,
-            following=following,
-            logits=network.raw_output,
-            whole=whole,
-        )
+        return cls(groups=groups, sources=sources, single=single, stacked=stacked, following=following, whole=whole)
+
+    @property
+    def logits(self) -> str:
+        """The last layer that is run."""
+        return next(reversed(self.single))
 
     def base(self, x: Tensor) -> dict[str, Tensor]:
         """Return the values of the network as it is."""
         values: dict[str, Tensor] = {}
-        for name in self.order:
-            own = [values[source] for source in self.sources[name]] or [x]
-            values[name] = self.single[name](*own)
+        for name, compute in self.single.items():
+            values[name] = compute(*([values[source] for source in self.sources[name]] or [x]))
         return values
 
     def after(self, index: int, x: Tensor, base: Mapping[str, Tensor]) -> Tensor:

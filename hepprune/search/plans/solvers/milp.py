@@ -32,10 +32,7 @@ def swept(problem: PlanProblem, solve: SolveKnapsack, *, name: str, n_points: in
     closest = cheapest(knapsack)
     if best is None:
         raise pareto.unreachable(knapsack, closest)
-    least, most = (
-        float(knapsack.worst(knapsack.use(closest))),
-        float(knapsack.worst(knapsack.use(least_loss(knapsack)))),
-    )
+    least, most = (float(knapsack.worst(knapsack.use(picks))) for picks in (closest, least_loss(knapsack)))
     shares = np.linspace(least * (1 + 1e-9), max(most, 1.0), n_points if knapsack.names else 0)
     others = [solve(knapsack, float(share)) for share in shares]
     found = {picks for picks in (best, closest, *others) if picks is not None}
