@@ -37,13 +37,7 @@ def estimate(
     from hepprune.jobs import estimation
 
     found = estimation.estimate(
-        model,
-        target,
-        strategy=strategy,
-        reuse_factor=reuse_factor,
-        io_type=io_type,
-        stage=stage,
-        ledger=ledger,
+        model, target, strategy=strategy, reuse_factor=reuse_factor, io_type=io_type, stage=stage, ledger=ledger
     )
     for warning in found.warnings:
         log.warning("%s", warning.message)

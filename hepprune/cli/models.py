@@ -44,17 +44,13 @@ def shrink(
     agree = "bit for bit" if done.exact else f"to {done.difference:.1e} (the model computes in float)"
     removed = ", ".join(f"{count} of {name}" for name, count in done.removed.items()) or "nothing was dead"
     sizes = f"{done.parameters_before:,} -> {done.parameters:,} parameters"
-    lines = (
-        f"{done.path}: {sizes}; removed: {removed}",
-        f"outputs agree {agree} on {done.vectors:,} random inputs",
-    )
+    lines = (f"{done.path}: {sizes}; removed: {removed}", f"outputs agree {agree} on {done.vectors:,} random inputs")
     show(done, lambda: lines, as_json=as_json)
 
 
 def prune(
     model: Annotated[
-        str,
-        Argument(help="A model (.h5, .keras, model.json, .onnx, .pt2, .npz), module:factory, or recipe.yaml."),
+        str, Argument(help="A model (.h5, .keras, model.json, .onnx, .pt2, .npz), module:factory, or recipe.yaml.")
     ],
     *,
     out: Annotated[Path, Option("--out", "-o", help="The pruned model, of the same kind.")],

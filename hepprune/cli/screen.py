@@ -40,13 +40,11 @@ T = TypeVar("T")
 AsJson = Annotated[bool, Option("--json", help="Print as JSON on standard output.")]
 IoType = Annotated[str, Option(help="io_parallel or io_stream.")]
 BudgetOption = Annotated[
-    list[str] | None,
-    Option("--budget", "-b", help="A limit of your own: lut=10%, dsp=120, latency=100ns."),
+    list[str] | None, Option("--budget", "-b", help="A limit of your own: lut=10%, dsp=120, latency=100ns.")
 ]
 Strategy = Annotated[str, Option(help="latency, resource, resource_unrolled, distributed_arithmetic.")]
 Workers = Annotated[
-    str | None,
-    Option(help="Where work runs: serial, threads:N, processes:N, or dask:tcp://host:8786."),
+    str | None, Option(help="Where work runs: serial, threads:N, processes:N, or dask:tcp://host:8786.")
 ]
 
 _INTERRUPTED = 130

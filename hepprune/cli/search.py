@@ -8,10 +8,7 @@ from typer import Argument, Option
 
 from hepprune.cli.screen import AsJson, BudgetOption, IoType, Screen, numbers, show, words
 
-_Target = Annotated[
-    str | None,
-    Option("--target", "-t", help="A preset or a YAML file; else the recipe's."),
-]
+_Target = Annotated[str | None, Option("--target", "-t", help="A preset or a YAML file; else the recipe's.")]
 _Strategy = Annotated[
     str | None, Option(help="latency, resource, resource_unrolled, distributed_arithmetic; else the recipe's.")
 ]

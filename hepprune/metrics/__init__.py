@@ -16,15 +16,7 @@ from hepprune.metrics.curves import Curve, clopper_pearson, rate, response, turn
 from hepprune.metrics.discriminants import Auc, auc, label_auc, mse, mu2
 from hepprune.metrics.names import PARAMETRISED, Parametrised, find, is_lower_better, lost
 from hepprune.metrics.own import own, own_content
-from hepprune.metrics.registry import (
-    METRICS,
-    SUITS,
-    Metric,
-    lower_is_better,
-    metric,
-    name_of,
-    of_values,
-)
+from hepprune.metrics.registry import METRICS, SUITS, Metric, lower_is_better, metric, name_of, of_values
 from hepprune.metrics.regression import (
     correlation,
     mean_absolute_error,

@@ -168,10 +168,7 @@ def _folded(steps: Array, rounded: Array, period: Array, high: Array) -> Array:
     """Return rounded steps brought back below the highest as `wrap_sm_fn` of the package quantizers does."""
     xp = library(steps)
     found = (rounded - high - 1) % period + high + 1 - period
-    for turned in (
-        (steps + 0.5) / (period / 2) % 2 >= 1,
-        (steps / period % 2 >= 1) & (abs(steps) > 0.5),
-    ):
+    for turned in ((steps + 0.5) / (period / 2) % 2 >= 1, (steps / period % 2 >= 1) & (abs(steps) > 0.5)):
         found = xp.where(turned, -found - 1, found)
     return found  # type: ignore[no-any-return]
 

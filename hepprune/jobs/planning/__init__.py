@@ -91,12 +91,7 @@ def search(
     planned = networks.planned(confirmed.solution.chosen, out)
     metric = wanted.metric if isinstance(wanted.metric, str) else metrics.name_of(wanted.metric)
     result = Searched(
-        target=place.name,
-        budget=limits.limits(),
-        metric=metric,
-        **vars(confirmed),
-        models=planned,
-        files={},
+        target=place.name, budget=limits.limits(), metric=metric, **vars(confirmed), models=planned, files={}
     )
     return result if out is None else _written(result, out)
 

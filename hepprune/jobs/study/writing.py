@@ -40,10 +40,7 @@ def _plots(study: Study, folder: Path) -> dict[str, str]:
     whole = None if limit is None else limit + study[0].reserved_ns  # the same at every clock
     drawn = {
         "latency_against_lut": curves.latency_against_lut(
-            study.to_arrays(),
-            folder / "latency_against_lut",
-            budget_ns=whole,
-            budget_lut=study[0].budget.resources.lut,
+            study.to_arrays(), folder / "latency_against_lut", budget_ns=whole, budget_lut=study[0].budget.resources.lut
         ),
         "latency_by_layer": costs.latency_stack(
             {point.setting.name: point.estimate for point in stacked},

@@ -75,12 +75,7 @@ class Variants:
         gathered, found = method.gather(network, sample), structures.find(network, method, sample)
         means = statistics.means(network, sample)
         return cls(
-            network=network,
-            criterion=method,
-            gathered_on=sample.key,
-            gathered=gathered,
-            means=means,
-            structures=found,
+            network=network, criterion=method, gathered_on=sample.key, gathered=gathered, means=means, structures=found
         )
 
     @property
