@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 from typer import Argument, Option
 
-from hepprune.cli.screen import AsJson, Screen, Workers, command, output
+from hepprune.cli.screen import AsJson, Screen, Workers, columns, command, output
 from hepprune.cli.screen import show as show_parts
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def show(
 
     found = list(surveys.surveys(file))
     sections = [asdict(each) | {"proposed": proposals.proposed(each)} for each in found]
-    show_parts(sections, lambda: chain.from_iterable(map(_described, found)), as_json=as_json, console=output())
+    show_parts(sections, lambda: chain.from_iterable(map(_described, found)), as_json=as_json, plain=True)
 
 
 def _described(found: "Survey") -> "Iterator[str | Table]":
@@ -62,9 +62,8 @@ def _described(found: "Survey") -> "Iterator[str | Table]":
 
     from hepprune.data import proposals
 
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for title in ("column", "kind", "from", "to", "not finite", "longest list"):
-        table.add_column(title, overflow="fold")
+    heads = ("column", "kind", "from", "to", "not finite", "longest list")
+    table = columns(Table(box=box.SIMPLE, padding=(0, 1, 0, 0)), heads, overflow="fold")
     for each in found.columns:
         ends = ("" if end is None else f"{end:g}" for end in (each.low, each.high))
         table.add_row(each.name, each.trouble or each.kind, *ends, f"{each.missing or ''}", f"{each.longest or ''}")

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from typer import Option
 
-from hepprune.cli.screen import AsJson, Screen, output, show
+from hepprune.cli.screen import AsJson, Screen, columns, show
 
 
 def doctor(
@@ -20,8 +20,7 @@ def doctor(
     with screen.progress:
         found = diagnose(test=test, track=screen)
     table = Table(title=f"Python {found.python}", title_justify="left")
-    for column in ("", "for", "here", "what helps"):
-        table.add_column(column, overflow="fold")
+    columns(table, ("", "for", "here", "what helps"), overflow="fold")
     for part in found.parts:
         here = part.version or "-"
         wrong = part.fix is not None and part.version is not None
@@ -30,6 +29,6 @@ def doctor(
     for trial in found.trials:
         said = f"left out, {trial.left_out}" if trial.left_out else trial.problem or "works"
         lines.append(f"{trial.name}: {said} ({trial.seconds:.1f} s)")
-    show(found, lambda: (table, *lines), as_json=as_json, console=output())
+    show(found, lambda: (table, *lines), as_json=as_json, plain=True)
     if not found.healthy:
         raise typer.Exit(1)

@@ -142,7 +142,7 @@ def report(
 
     place = out or (result / "report.html" if result.is_dir() else result.with_suffix(".html"))
     written = page.write(pages.of(result), place)
-    show({"page": str(written)}, lambda: [f"page: {written}"], as_json=as_json, console=output())
+    show({"page": str(written)}, lambda: [f"page: {written}"], as_json=as_json, plain=True)
 
 
 def export(
@@ -166,4 +166,4 @@ def export(
     else:
         written, then = exports.verilog(build, out, vhdl=vhdl_wrapper), "./run_vivado.sh"
     lines = f"folder: {written}", f"then, in it: {then}"
-    show({"folder": str(written)}, lambda: lines, as_json=as_json, console=output())
+    show({"folder": str(written)}, lambda: lines, as_json=as_json, plain=True)

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from typer import Argument, Option
 
-from hepprune.cli.screen import AsJson, columns, command, output, show
+from hepprune.cli.screen import AsJson, columns, command, show
 
 if TYPE_CHECKING:
     from hepprune.jobs.estimation import Learned
@@ -28,7 +28,7 @@ def show_all(ledger: LedgerArgument, as_json: AsJson = False) -> None:
     for each in designs:
         counts = (str(n) for n in (each.estimates, each.measurements, each.failures))
         table.add_row(each.key, each.description, each.recorded, *counts)
-    show(designs, lambda: [table], as_json=as_json, console=output())
+    show(designs, lambda: [table], as_json=as_json, plain=True)
 
 
 @command(app, "show")
@@ -50,7 +50,7 @@ def show_one(
         cells = [_cell(row[name]) for name in (*names, "interval_cycles")]
         table.add_row(*cells, _cell(row["failure"]) or _cell(row["strategy"]))
     lines = f"{found.key}  {found.description}", table
-    show({"design": found, "records": records}, lambda: lines, as_json=as_json, console=output())
+    show({"design": found, "records": records}, lambda: lines, as_json=as_json, plain=True)
 
 
 def _cell(value: object) -> str:
@@ -67,7 +67,7 @@ def export(
     from hepprune.synthesis import exchange
 
     written = exchange.export(ledger, out)
-    show(written, lambda: [f"{written.rows:,} rows in {written.path}"], as_json=as_json, console=output())
+    show(written, lambda: [f"{written.rows:,} rows in {written.path}"], as_json=as_json, plain=True)
 
 
 @command(app)
@@ -82,7 +82,7 @@ def merge(
     with Ledger(ledger) as book:
         taken = {str(other): book.merge(other) for other in others}
     lines = (f"{count:,} new values from {other}" for other, count in taken.items())
-    show(taken, lambda: lines, as_json=as_json, console=output())
+    show(taken, lambda: lines, as_json=as_json, plain=True)
 
 
 @command(app)
@@ -107,7 +107,7 @@ def calibrate(
                 factor = f"{correction.factor:.3f} ± {correction.factor * correction.uncertainty:.3f}"
                 table.add_row(*origin, resource.upper(), kind, factor, error, str(correction.n))
     parts = table, _scores(found), *map(str, found.files)
-    show(found, lambda: parts, as_json=as_json, console=output())
+    show(found, lambda: parts, as_json=as_json, plain=True)
 
 
 def _scores(found: "Learned") -> Table:

@@ -13,17 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from rich import progress
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from typer import Option
 
@@ -122,10 +114,10 @@ def output() -> Console:
     return Console(markup=False, emoji=False, highlight=False)
 
 
-def columns(table: Table, names: Iterable[str]) -> Table:
-    """Add columns of numbers to a table, and return it."""
+def columns(table: Table, names: Iterable[str], **style: Any) -> Table:
+    """Add columns to a table, those of numbers if nothing is said of their style, and return it."""
     for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, **(style or {"justify": "right", "no_wrap": True}))
     return table
 
 
@@ -146,12 +138,15 @@ def numbers(option: str, text: str, kind: Callable[[str], T]) -> tuple[T, ...]:
         raise RecipeError(f"--{option} takes numbers separated by commas, not '{text}'") from None
 
 
-def show(value: Any, parts: Callable[[], Iterable[Any]], *, as_json: bool, console: Console | None = None) -> None:
-    """Print a value as JSON, dataclasses as objects, or the tables and the unbroken lines that `parts` makes of it."""
+def show(value: Any, parts: Callable[[], Iterable[Any]], *, as_json: bool, plain: bool = False) -> None:
+    """Print a value as JSON, dataclasses as objects, or the tables and the unbroken lines that `parts` makes of it.
+
+    In `plain` text brackets and colons mean nothing.
+    """
     if as_json:
         sys.stdout.write(json.dumps(value, default=_plain, indent=2) + "\n")
         return
-    console = console or Console()
+    console = output() if plain else Console()
     for part in parts():
         console.print(part, soft_wrap=isinstance(part, str), highlight=False)
 
@@ -169,14 +164,14 @@ class Screen:
 
     def __init__(self) -> None:
         self._plain = not steps.is_terminal
-        self.progress = Progress(
-            SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("[dim]{task.fields[note]}"),
+        self.progress = progress.Progress(
+            progress.SpinnerColumn(finished_text="[green]✓"),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=24),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(elapsed_when_finished=False),
+            progress.TextColumn("[dim]{task.fields[note]}"),
             console=steps,
             disable=self._plain or steps.quiet,
         )

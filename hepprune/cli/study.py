@@ -8,20 +8,7 @@ from rich import box
 from rich.table import Table
 from typer import Argument, Option
 
-from hepprune.cli.screen import (
-    AsJson,
-    BudgetOption,
-    IoType,
-    Screen,
-    Strategy,
-    Workers,
-    columns,
-    numbers,
-    output,
-    show,
-    words,
-    workers,
-)
+from hepprune.cli import screen
 
 if TYPE_CHECKING:
     from hepprune.studies.points import Point, Study
@@ -41,22 +28,22 @@ def study(
     target: Annotated[str, Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file.")],
     *,
     clock: Annotated[str, Option(help="Periods in ns, as in 2.5,2.8,5; else the target's.")] = "",
-    strategy: Strategy = "latency,resource,distributed_arithmetic",
+    strategy: screen.Strategy = "latency,resource,distributed_arithmetic",
     reuse_factor: Annotated[str, Option("--reuse-factor", "-r", help="As in 1,2,4; else each layer's own.")] = "",
     bits: Annotated[str, Option(help="Of weights and activations, as in 6,8; else the model's own types.")] = "",
     sparsity: _Sparsities = "0",
     parallelization: Annotated[str, Option(help="Of convolutions, as in 1,4; else each layer's own.")] = "",
-    io_type: IoType = "io_parallel",
+    io_type: screen.IoType = "io_parallel",
     stage: _Stage = None,
-    budget: BudgetOption = None,
+    budget: screen.BudgetOption = None,
     data: Annotated[Path | None, Option(help="Jets to judge by: a recipe.yaml or an .npz with x and y.")] = None,
     metric: Annotated[str | None, Option(help="What they are judged by; else the primary metric.")] = None,
     synthesise: Annotated[str, Option(help="How many points to synthesise really, or all.")] = "0",
     tool: Annotated[str, Option(help="auto, vitis, vitis_vivado, vivado, yosys, nextpnr or elsewhere.")] = "auto",
     hours: Annotated[float, Option(min=0.0001, help="The longest that one synthesis may run.")] = 4.0,
-    executor: Workers = None,
+    executor: screen.Workers = None,
     out: Annotated[Path | None, Option("--out", "-o", help="Where CSV, JSON, plots and projects go.")] = None,
-    as_json: AsJson = False,
+    as_json: screen.AsJson = False,
 ) -> None:
     """Price every combination of bits, sparsity, strategy, knobs and clock; synthesise the most informative ones.
 
@@ -67,17 +54,17 @@ def study(
     from hepprune.jobs import study as studies
     from hepprune.jobs.study import writing
 
-    screen = Screen()
-    with workers(executor) as pool, screen.progress:
+    shown = screen.Screen()
+    with screen.workers(executor) as pool, shown.progress:
         found = studies.study(
             models,
             target,
-            clock_ns=numbers("clock", clock, float) or (None,),
-            strategy=words(strategy),
-            reuse_factor=numbers("reuse-factor", reuse_factor, int) or (None,),
-            bits=numbers("bits", bits, int) or (None,),
-            sparsity=numbers("sparsity", sparsity, float),
-            parallelization=numbers("parallelization", parallelization, int) or (None,),
+            clock_ns=screen.numbers("clock", clock, float) or (None,),
+            strategy=screen.words(strategy),
+            reuse_factor=screen.numbers("reuse-factor", reuse_factor, int) or (None,),
+            bits=screen.numbers("bits", bits, int) or (None,),
+            sparsity=screen.numbers("sparsity", sparsity, float),
+            parallelization=screen.numbers("parallelization", parallelization, int) or (None,),
             io_type=io_type,
             stage=stage,
             budget=budget or (),
@@ -87,9 +74,9 @@ def study(
                 n=_count(synthesise), tool=tool, limits=farm.ToolLimits(hours * 3600.0), executor=pool
             ),
             out=out,
-            track=screen,
+            track=shown,
         )
-    show(writing.as_json(found), lambda: (_table(found), *_lines(found)), as_json=as_json, console=output())
+    screen.show(writing.as_json(found), lambda: (_table(found), *_lines(found)), as_json=as_json, plain=True)
     if found.awaited:
         raise MeasurementAwaitedError("; ".join(found.awaited))
 
@@ -122,7 +109,7 @@ def _table(found: "Study") -> Table:
             table.add_column(_HEADS[name], justify="right", no_wrap=True)
     cells, judged = (name.upper() for name in _counted(found)), (found.metric,) if found.metric else ()
     whole = ("in all",) if any(point.reserved_ns for point in found) else ()
-    columns(table, ("latency ns", *whole, "II", *cells, *judged, *(_MEASURED if found.measured else ())))
+    screen.columns(table, ("latency ns", *whole, "II", *cells, *judged, *(_MEASURED if found.measured else ())))
     table.add_column("verdict")
     # what was measured and the front, what fits first, fastest first
     each = {point.setting: point for point in (*found.measured, *found.front)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from rich.table import Table
 from typer import Argument, Option
 
-from hepprune.cli.screen import AsJson, Screen, Workers, columns, output, show
+from hepprune.cli.screen import AsJson, Screen, Workers, columns, show
 
 if TYPE_CHECKING:
     from hepprune.hardware.resources import Measurement, Resources
@@ -37,7 +37,7 @@ def ingest(
         found,
         lambda: (*chain.from_iterable(map(_described, found.designs)), *refused),
         as_json=as_json,
-        console=output(),
+        plain=True,
     )
     if not found.designs:
         raise ReportError(f"no report or log of a failed run was found in '{path}'")
@@ -116,7 +116,7 @@ def synth(
     for run in runs:
         parts.append(str(run.project))
         parts += [] if run.measurement is None else [_origin(run.measurement), totals((run.measurement,))]
-    show(runs, lambda: parts, as_json=as_json, console=output())
+    show(runs, lambda: parts, as_json=as_json, plain=True)
     failed = [run for run in runs if run.failure is not None]
     if failed:
         raise ReportError("; ".join(f"{run.project}: {run.failure.sentence}" for run in failed if run.failure))

@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from typer import Argument, Option
 
-from hepprune.cli.screen import AsJson, Screen, Workers, numbers, show, words, workers
+from hepprune.cli.screen import AsJson, Screen, Workers, columns, numbers, show, words, workers
 
 SourceArgument = Annotated[str, Argument(help="A recipe.yaml, or a model file or module:factory with --data.")]
 JetsOption = Annotated[Path | None, Option(help="Jets of a model: a recipe.yaml or an .npz with x and y.")]
@@ -163,8 +163,7 @@ def _by_cost(result: Any) -> Table:
     metric = next(iter(result.plain.scores))
     heads = {"exits": "confidence", "threshold": "penalty", "top_k": "channels kept"}
     table = Table(title=f"{result.name}: multiplications per jet, {result.kind}", title_justify="left")
-    for head in (heads[result.kind], scores.label(metric), "mean", "largest seen", "worst case"):
-        table.add_column(head, justify="right")
+    columns(table, (heads[result.kind], scores.label(metric), "mean", "largest seen", "worst case"), justify="right")
     for label, point in [("without", result.plain), *((f"{p.setting:g}", p) for p in result.points)]:
         score = f"{point.scores[metric]:{scores.form(metric)}}"
         table.add_row(label, score, *(f"{n:,.0f}" for n in (point.mean, point.largest, point.worst_case)))

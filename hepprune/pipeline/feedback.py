@@ -17,6 +17,7 @@ from hepprune.pipeline.context import Context
 from hepprune.pipeline.pricing import price_at
 from hepprune.pipeline.taggers import Samples
 from hepprune.search import greedy, moves
+from hepprune.search.moves import Proposal
 from hepprune.search.sensitivity import SensitivityCurve
 from hepprune.search.stages import Outcome, Price, Problem, Stage
 
@@ -115,7 +116,8 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
         evidence.check(start.budget, least, known, own)
         price = price_at(context, stage, known)
         limits = _anchored(start.budget, price(network), own[-1][1]) if own else start.budget
-        problem = _problem(context, start, limits, price)
+        propose = moves.PerKernel.of(start.curves, context.recipe.granularities)
+        problem = problem_of(context, start.jets, start.tagger, budget=limits, price=price, propose=propose)
         go = partial(_again, unsettled=unsettled) if turns else _first
         outcome = go(context, network, problem)
         built = measure(outcome.network)
@@ -143,16 +145,19 @@ def complete(budget: Budget, measured: Measurement) -> Measurement:
     return measured
 
 
-def _problem(context: Context, start: Start, budget: Budget, price: Price) -> Problem:
+def problem_of(
+    context: Context, jets: Samples, teacher: Network, *, budget: Budget, price: Price, propose: Proposal
+) -> Problem:
+    """Return what a search of a recipe is given."""
     return Problem(
-        train=start.jets.train,
-        validation=start.jets.validation,
+        train=jets.train,
+        validation=jets.validation,
         budget=budget,
         price=price,
-        propose=moves.PerKernel.of(start.curves, context.recipe.granularities),
+        propose=propose,
         settings=context.recipe.settings(),
         seed=context.recipe.seed,
-        teacher=start.tagger,
+        teacher=teacher,
     )
 
 

@@ -25,7 +25,6 @@ from hepprune.report.descent import Front, FrontRow
 from hepprune.search import front as fronts
 from hepprune.search import moves
 from hepprune.search.front import Kept, Rung
-from hepprune.search.stages import Problem
 from hepprune.studies.fronts import unbeaten
 from hepprune.training import devices
 
@@ -80,16 +79,8 @@ def _front(context: Context) -> Front:
 
 def _descend(context: Context, baseline: Network, pruned: Network, jets: Samples, budget: Budget) -> tuple[Kept, ...]:
     recipe, price = context.recipe, pricing.own(context)
-    problem = Problem(
-        train=jets.train,
-        validation=jets.validation,
-        budget=budget,
-        price=price,
-        propose=moves.PerKernel.of((), recipe.granularities),
-        settings=recipe.settings(),
-        seed=recipe.seed,
-        teacher=baseline,
-    )
+    propose = moves.PerKernel.of((), recipe.granularities)
+    problem = feedback.problem_of(context, jets, baseline, budget=budget, price=price, propose=propose)
     given = fronts.training(problem.settings).epochs
     rungs = fronts.ladder(budget, price(pruned).resources.lut or 0.0, epochs=given)
     epochs = len(rungs) * fronts.share(problem.settings, len(rungs)).epochs

@@ -28,7 +28,7 @@ from hepprune.report.summary import Comparison, Cost, Equalities, Feedback, Stag
 from hepprune.search import uniform
 from hepprune.search.moves import knobs
 from hepprune.search.sensitivity import ROW
-from hepprune.search.stages import Problem, Stage
+from hepprune.search.stages import Stage
 from hepprune.search.uniform import GlobalMagnitude
 
 log = logging.getLogger(__name__)
@@ -82,16 +82,8 @@ def _pruned(
 ) -> Built:
     begin = tagger if tools.is_rtl(context.recipe) else knobs.alike(tagger, searched.network)
     shared = any(layer.reuse_factor > 1 for layer in knobs.shared(begin))
-    problem = Problem(
-        train=jets.train,
-        validation=jets.validation,
-        budget=Budget(),
-        price=pricing.in_lut(context, known),
-        propose=GlobalMagnitude(),
-        settings=context.recipe.settings(),
-        seed=context.recipe.seed,
-        teacher=tagger,
-    )
+    price = pricing.in_lut(context, known)
+    problem = feedback.problem_of(context, jets, tagger, budget=Budget(), price=price, propose=GlobalMagnitude())
 
     def prune() -> Network:
         outcome = uniform.match(

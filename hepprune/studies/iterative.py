@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -11,7 +12,6 @@ from hepprune import metrics, training
 from hepprune.metrics.scores import Stated
 from hepprune.network import Network
 from hepprune.pruning import plan, schedules
-from hepprune.pruning.importance import Criterion
 from hepprune.task.sample import Sample
 from hepprune.training import Fit
 
@@ -36,24 +36,22 @@ def prune(
     train: Sample,
     validation: Sample,
     *,
-    method: str | Criterion = "magnitude",
     schedule: str | Sequence[float] = "polynomial",
     sparsity: float | None = None,
     rounds: int = 5,
     granularity: str = "weight",
-    scope: str = "global",
-    normalisation: str = "none",
-    keep: int = 0,
     fine_tune: Fit,
     statistics_jets: int = 16384,
     seed: int = 0,
     advance: Callable[[int], None] = lambda _: None,
+    **ranking: Any,
 ) -> tuple[Network, tuple[Round, ...]]:
     """Return the network pruned round by round along a schedule, fine-tuned after each cut, and the history.
 
     `schedule` is a name in `schedules.SCHEDULES` with its target `sparsity` and number of rounds, or the sparsities
     themselves. Importance is measured anew each round, on the first `statistics_jets` training jets. Masks hold and
     quantisers stay on through the fine-tuning, which restores its best epoch. `advance(1)` is called after each epoch.
+    The other options, such as `method`, are those of `plan.prune`.
 
     Raises:
         NetworkError: as `plan.prune` and `schedules.sparsities` do.
@@ -66,17 +64,8 @@ def prune(
     for index, target in enumerate(schedules.sparsities(schedule, sparsity, rounds=rounds)):
         # whole layers leave at once, so that a round takes its share of those that are left
         left = 1 - reached if granularity == "layer" and reached < 1 else 1.0
-        network = plan.prune(
-            network,
-            train.first(statistics_jets),
-            method=method,
-            sparsity=target if left == 1 else (target - reached) / left,
-            granularity=granularity,
-            scope=scope,
-            normalisation=normalisation,
-            keep=keep,
-            seed=seed,
-        )
+        ranking |= {"sparsity": target if left == 1 else (target - reached) / left, "seed": seed}
+        network = plan.prune(network, train.first(statistics_jets), granularity=granularity, **ranking)
         network, _ = training.fit(network, train, validation, settings=fine_tune, seed=seed + index, advance=advance)
         reached, seconds = target, time.perf_counter() - started
         history.append(replace(measured(network, target=target), seconds=seconds))

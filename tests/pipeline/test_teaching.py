@@ -120,7 +120,7 @@ def test_hidden_sizes_and_signal_alone_are_refused(tmp_path: Path) -> None:
     content = wanted.model_dump(exclude_unset=True)
     content["data"] |= {"image": image}
     del content["data"]["features"]
-    with pytest.raises(RecipeError, match="hidden sizes take one number per feature"):
+    with pytest.raises(RecipeError, match="hidden sizes take one number a feature"):
         teaching.check(Recipe.model_validate(content | {"model": architecture}))
     with pytest.raises(DataError, match="'label >= 0' is true of all jets, and none is left to teach"):
         read(tmp_path, recipe(tmp_path, AUTOENCODER, signal="label >= 0"))
