@@ -22,7 +22,9 @@ from tests.pruning import graphs
 
 # Smaller where a simulation of the whole would take a minute to compile.
 SMALLER = {
+    test_projects.convolutions_1d: {"n_steps": 8},
     test_projects.convolutions_2d: {"image": (3, 4)},
+    test_projects.merges: {"n_steps": 3},
     test_projects.tables: {"n_steps": 2},
 }
 

@@ -30,7 +30,7 @@ LAYER_NORM = {
 def attention(_io_type: str) -> Network:
     """Self-attention of two heads as every frontend reads it, behind it a residual, a layer norm, the largest and a softmax, all with types."""
     make = Maker(7)
-    steps, n_heads, size = 4, 2, 2
+    steps, n_heads, size = 3, 2, 2
     layers: list[Layer] = [Input("features", (steps, n_heads * size), FEATURES)]
     sources: dict[str, str | tuple[str, ...]] = {}
     for role in ("query", "key", "value"):

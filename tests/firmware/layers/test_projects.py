@@ -38,11 +38,11 @@ STEPS = FixedPoint(9, 4, True, "RND_CONV", "SAT")
 DA = {"strategy": "distributed_arithmetic"}
 
 
-def convolutions_1d(io_type: str) -> Network:
+def convolutions_1d(io_type: str, *, n_steps: int = 12) -> Network:
     """Every strategy, strides, padding, depthwise, pointwise and dense on positions, pooling, an argmax."""
     make = Maker(1)
     layers: list[Layer] = [
-        Input("features", (12, 3), FEATURES),
+        Input("features", (n_steps, 3), FEATURES),
         make.conv("padded", 4, 3, 3, padding=((1, 1),), **DA),
         ReLU("relu", POSITIVE),
         make.conv("strided", 5, 2, 4, strides=(2,), strategy="resource", reuse_factor=2),
@@ -106,12 +106,12 @@ def moves(_io_type: str) -> Network:
     return Network([*layers, make.dense("logits", Network(layers).widths["long"], 4, result=None)])
 
 
-def merges(io_type: str) -> Network:
+def merges(io_type: str, *, n_steps: int = 5) -> Network:
     """Two inputs, a shared layer, every operation, and two or three outputs."""
     make = Maker(4)
     layers: list[Layer] = [
-        Input("left", (5, 4), FEATURES),
-        Input("right", (5, 4), FixedPoint(6, 2, False)),
+        Input("left", (n_steps, 4), FEATURES),
+        Input("right", (n_steps, 4), FixedPoint(6, 2, False)),
         make.dense("dense", 4, 4),
         Shared("shared", "dense", FixedPoint(6, 3, True, "RND", "SAT")),
         Merge("sum", "add"),
@@ -125,7 +125,7 @@ def merges(io_type: str) -> Network:
         Concatenate("channels", -1),
         Concatenate("positions", 1, NARROW),
         Reshape("flat", (-1,)),
-        make.dense("logits", 120, 3, result=None),
+        make.dense("logits", 24 * n_steps, 3, result=None),
         make.dense("per_position", 4, 2),
     ]
     sources: dict[str, str | tuple[str, ...]] = {
@@ -147,7 +147,7 @@ def merges(io_type: str) -> Network:
     }
     outputs = ["logits", "per_position"]
     if io_type == "io_parallel":
-        layers += [Permute("turned", (1, 0)), Einsum("gram", "ij,jk->ik", NARROW), make.dense("pairs", 5, 2)]
+        layers += [Permute("turned", (1, 0)), Einsum("gram", "ij,jk->ik", NARROW), make.dense("pairs", n_steps, 2)]
         sources |= {"turned": "sum_of_three", "gram": ("sum_of_three", "turned"), "pairs": "gram"}
         outputs.append("pairs")
     return Network(layers, sources, outputs)
