@@ -169,11 +169,12 @@ def register(
     return enter
 
 
-def after(parts: Parts, layer: Layer | None) -> Parts:
-    """Return the parts with one more layer that reads the last of them (the arriving value where there is none)."""
-    if layer is None:
-        return parts
-    return [*parts, Part(layer, (parts[-1].layer.name if parts else 0,))]
+def after(parts: Parts, *layers: Layer | None) -> Parts:
+    """Return the parts with more layers, each of which reads the last before it (what arrives where there is none)."""
+    for layer in layers:
+        if layer is not None:
+            parts = [*parts, Part(layer, (parts[-1].layer.name if parts else 0,))]
+    return parts
 
 
 def reading(parts: Parts, source: int | str) -> Parts:

@@ -18,7 +18,7 @@ ActivationFunction = Callable[..., Tensor]
 
 
 # Names and defaults are Keras 2's, which hls4ml's are too; "decay" and "reciprocal" are the tables of a softmax,
-# "inverse_root" is that of a layer norm.
+# "inverse_root" is that of a layer norm, and "quotient" is what HGQ2's scalers begin with.
 FUNCTIONS: dict[str, ActivationFunction] = {
     "linear": lambda values: values,
     "sigmoid": torch.sigmoid,
@@ -36,6 +36,7 @@ FUNCTIONS: dict[str, ActivationFunction] = {
     "decay": lambda values, *, rate=1.0: torch.exp(-rate * values),
     "reciprocal": lambda values, *, epsilon=1e-7: 1 / (values + epsilon),
     "inverse_root": lambda values, *, scale=1.0, epsilon=1e-3: scale / torch.sqrt(values.clamp(min=0) + epsilon),
+    "quotient": lambda values, *, by=1.0: values / by,
     "thresholded_relu": lambda values, *, theta=1.0: values * (values > theta),
     "binary_tanh": lambda values: quantise.between(values, torch.where(values >= 0, 1.0, -1.0).to(values), -1.0, 1.0),
 }
@@ -48,6 +49,7 @@ _SIGNS: dict[str, tuple[str, float]] = {
     "elu": ("alpha", 1.0),
     "thresholded_relu": ("theta", 1.0),
     "decay": ("rate", -1.0),
+    "quotient": ("by", 1.0),
 }
 
 
@@ -83,6 +85,8 @@ class Activation(Layer):
         for key, value in self.parameters_of.items():
             if not math.isfinite(value):
                 raise NetworkError(f"layer '{name}': {function} with {key} {value:g} has no values; give a finite one")
+            if key == "by" and value == 0:
+                raise NetworkError(f"layer '{name}': {function} takes no divisor of zero")
             if key == "epsilon" and value <= 0:  # a pole where the argument is zero or above
                 raise NetworkError(f"layer '{name}': {function} takes an epsilon above zero, not {value:g}")
 

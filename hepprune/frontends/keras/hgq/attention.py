@@ -11,7 +11,7 @@ from hepprune.frontends.keras.hgq.sums import fill_softmax, softmax
 from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
 from hepprune.frontends.keras.layers.attention import roles_of
 from hepprune.frontends.keras.registry import Inside, Native, Part, Parts, after, inside, reading
-from hepprune.network import Einsum, Layer, Shape
+from hepprune.network import Einsum, Layer, Shape, Shared
 
 logger = logging.getLogger(__name__)
 _EQUATIONS = {
@@ -70,9 +70,9 @@ def _insides(native: Native) -> dict[str, Inside]:
     found: dict[str, Inside] = {}
     if native.kind == "QLinformerAttention":
         for role in ("key", "value"):
-            found[f"lin_{role}"] = _projection(native, f"lin_{role}", shapes[role])
-            n_mixed = found[f"lin_{role}"].native.weights[0].shape[1]
-            shapes[role] = (n_mixed, shapes[role][1])
+            if role == "key" or not native.config.get("share_kv_proj"):
+                mixing = found[f"lin_{role}"] = _projection(native, f"lin_{role}", shapes[role])
+            shapes[role] = (mixing.native.weights[0].shape[1], shapes[role][1])
     for role in ("query", "key", "value"):
         found[role] = _projection(native, role, shapes[role])
     heads, value_dim = found["value"].native.weights[0].shape[1:]
@@ -82,8 +82,8 @@ def _insides(native: Native) -> dict[str, Inside]:
 
 
 def _check(native: Native, insides: Mapping[str, Inside]) -> None:
-    if native.config.get("lin_kv_proj_mode", "dense") != "dense" or native.config.get("share_kv_proj"):
-        raise native.refuse("mixes keys and values by tables or by one kernel for both, which cannot be taken over")
+    if native.config.get("lin_kv_proj_mode", "dense") != "dense":
+        raise native.refuse("mixes keys and values by tables, which cannot be taken over")
     if any(key.startswith("iq/") for key in insides["softmax"].native.stored):
         logger.warning("layer '%s': its softmax' input quantiser is left out, as HGQ2 does since 0.1.9", native.path)
 
@@ -100,14 +100,29 @@ def attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
     for role in (role for role in insides if role not in {"softmax", "output"}):
         inner, of = insides[role].native, role.removeprefix("lin_")
-        run(of, EINSUM[0](inner, inner.arriving), last[of])
+        mixed, before = EINSUM[0](inner, inner.arriving), last[of]
+        run(of, mixed, before)
+        if role == "lin_key" and "lin_value" not in insides:  # one kernel for both
+            if last["value"] == before:
+                last["value"] = last["key"]
+            else:
+                run("value", _again(replace(inner, name=native.part("lin_value")), mixed), last["value"])
     scores = Einsum(native.part("scores"), "qhd,khd->hqk")
     parts.append(Part(scores, (last["query"], last["key"])))
     run("softmax", softmax(insides["softmax"].native, insides["softmax"].native.arriving), scores.name)
     context = Einsum(native.part("context"), "hqk,khd->qhd")
     parts.append(Part(context, (last["softmax"], last["value"])))
     run("output", EINSUM[0](insides["output"].native, insides["output"].native.arriving), context.name)
-    return after(parts, value_quantiser(native, ("attended", *ends(native)[1][1:])))
+    return after(parts, *value_quantiser(native, ("attended", *ends(native)[1][1:])))
+
+
+def _again(native: Native, first: Parts) -> Parts:
+    """Return the parts of a projection that has the arrays of another one."""
+    pairs = zip(EINSUM[0](native, native.arriving), first, strict=True)
+    return [
+        replace(part, layer=Shared(part.layer.name, one.layer.name)) if part.layer.state_dict() else part
+        for part, one in pairs
+    ]
 
 
 def fill_attention(native: Native, layers: Mapping[str, Layer]) -> Native:

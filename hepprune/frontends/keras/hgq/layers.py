@@ -18,7 +18,7 @@ from hepprune.frontends.keras.hgq.types import held, plain, spread, type_of
 from hepprune.frontends.keras.hgq.values import between, value_bits, value_quantiser, with_bits
 from hepprune.frontends.keras.layers import convolution, normalisation
 from hepprune.frontends.keras.layers.activations import with_activation
-from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, only
+from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, after, only
 from hepprune.network import BatchNorm, Layer, Shape
 
 _POOLS = [f"{size}{kind}Pooling{rank}D" for size in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2, 3)]
@@ -82,10 +82,10 @@ def _fill_affine(native: Native, layers: Mapping[str, Layer]) -> Native:
 
 def _quantizer(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     only(native, arriving)
-    layer = value_quantiser(native, ("", "config", "", native.config.get("config")), native.name)
-    if layer is None:
+    parts = after([], *value_quantiser(native, ("", "config", "", native.config.get("config")), native.name))
+    if not parts:
         raise native.refuse("has no config of its quantiser")
-    return [Part(layer)]
+    return parts
 
 
 def _fill_quantizer(native: Native, layers: Mapping[str, Layer]) -> Native:

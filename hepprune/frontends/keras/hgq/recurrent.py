@@ -19,7 +19,7 @@ from hepprune.frontends.keras.hgq.floats import ValueTypes
 from hepprune.frontends.keras.hgq.values import ValueQuantiser, value_quantiser, value_type
 from hepprune.frontends.keras.layers import recurrent
 from hepprune.frontends.keras.qkeras.layers import by_rows
-from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, reading
+from hepprune.frontends.keras.registry import Floats, Native, Parts, after
 from hepprune.network import Layer, Recurrent, Shape
 
 _KERNELS = (("weight", "kq"), ("recurrent_weight", "rkq"))
@@ -62,9 +62,7 @@ def cell(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         changes[name] = value_type(native, _values(native, place))
     if part.layer.cell == "gru" and _is_ramp(native.config.get("praq_conf")):
         changes |= _ramp(native, changes["argument_type"], native.size("units"))
-    made = Part(part.layer.rebuilt(**changes))
-    incoming = value_quantiser(native, _values(native, "iq", "input"))
-    return [made] if incoming is None else [Part(incoming), *reading([made], incoming.name)]
+    return after([], *value_quantiser(native, _values(native, "iq", "input")), part.layer.rebuilt(**changes))
 
 
 def _places(native: Native, layer: Layer) -> dict[str, str]:

@@ -48,13 +48,13 @@ def merged(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     parts: Parts = []
     sources: list[int | str] = []
     for number, one in enumerate(_each(native, len(arriving))):
-        layer = values.value_quantiser(native, one) if one[3] else None
-        parts += [Part(layer, (number,))] if layer else []
-        sources.append(layer.name if layer else number)
+        chain = reading(after([], *(values.value_quantiser(native, one) if one[3] else [])), number)
+        parts += chain
+        sources.append(chain[-1].layer.name if chain else number)
     for part in MERGED[native.kind](native, arriving):
         read = tuple(sources[source] if isinstance(source, int) else source for source in part.sources)
         parts.append(replace(part, sources=read))
-    return after(parts, values.value_quantiser(native, values.ends(native)[1]))
+    return after(parts, *values.value_quantiser(native, values.ends(native)[1]))
 
 
 def fill_merged(native: Native, layers: Mapping[str, Layer]) -> Native:
@@ -119,7 +119,7 @@ def softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     shape, stable = only(native, arriving), bool(native.config.get("stable", True))
     over = axes_of(native, native.config.get("axes", [-1]), len(shape))
     incoming, outgoing = (values.value_quantiser(native, end) for end in values.ends(native))
-    parts: Parts = after([], incoming)
+    parts: Parts = after([], *incoming)
     if stable:
         given = parts[-1].layer.name if parts else 0
         largest = _named(native, "largest")
@@ -129,7 +129,7 @@ def softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     parts += reading(reduced(_named(native, "total"), shape, over, "sum", keep=True), exponentials)
     parts, reciprocals = _looked_up(native, parts, "inv")
     parts.append(Part(Merge(native.name, "multiply"), (exponentials, reciprocals)))
-    return after(parts, outgoing)
+    return after(parts, *outgoing)
 
 
 def _named(native: Native, suffix: str) -> Native:
@@ -139,7 +139,7 @@ def _named(native: Native, suffix: str) -> Native:
 def _looked_up(native: Native, parts: Parts, table: str) -> tuple[Parts, str]:
     """Return the parts with a table after the last of them, and the table's name."""
     quantisers = _quantisers(native)
-    parts = after(parts, values.value_quantiser(native, quantisers[f"{table}_iq_conf"]))
+    parts = after(parts, *values.value_quantiser(native, quantisers[f"{table}_iq_conf"]))
     sign = 1.0 if native.config.get("stable", True) else -1.0
     function, parameters = {
         "exp": ("decay", {"rate": sign * native.number("input_scaler", 1.0)}),

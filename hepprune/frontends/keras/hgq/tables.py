@@ -87,7 +87,7 @@ def tables(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         Part(Lookup(named[1], table[..., kept, :], holder(kinds), numbers=kept), (named[0],)),
         Part(_gates(total), (named[1],)),
     ]
-    return after(with_activation(native, parts), value_quantiser(native, ends(native)[1]))
+    return after(with_activation(native, parts), *value_quantiser(native, ends(native)[1]))
 
 
 def _gates(layer: Weighted) -> Weighted:

@@ -31,7 +31,7 @@ ORDER = {  # by parametrisation and whether the range is trained (not where it w
     ("float", False): ("m", "e", "e0"),
 }
 # What the configs of these classes leave out.
-_IMPLIED: dict[str, dict[str, Any]] = {
+IMPLIED: dict[str, dict[str, Any]] = {
     "HardTanhConfig": {"overflow_mode": "SAT"},
     "HardSigmoidConfig": {"overflow_mode": "SAT", "affine": (0.25, 0.5)},
 }
@@ -44,19 +44,31 @@ def _settings(native: Native, key: str, described: Any) -> Mapping[str, Any]:
     config = described.get("config") if isinstance(described, dict) else None
     if not isinstance(config, dict):
         raise native.refuse(f"has a {key} that is not a quantiser")
-    config = {**_IMPLIED.get(str(described.get("class_name")), {}), **config}
+    config = {**IMPLIED.get(str(described.get("class_name")), {}), **config}
     if config.get("q_type") not in ("kif", "kbi", "float"):
         raise native.refuse(f"has a {key} of type {str(config.get('q_type'))[:40]}; known are kif, kbi and float")
     overflow = "" if config["q_type"] == "float" else str(config.get("overflow_mode")).upper()
     if overflow not in ("", *_OVERFLOW) or (not overflow and config["q_type"] != "float"):
         raise native.refuse(f"has a {key} with overflow {overflow[:40]}; known are {', '.join(_OVERFLOW)}")
-    for name in ("affine", "bw_mapper"):
-        if config.get(name) is not None:
-            raise native.refuse(f"has a {key} with {name}, which cannot be taken over")
+    _check_mapper(native, key, config.get("bw_mapper"))
+    if config.get("affine") is not None:
+        raise native.refuse(f"has a {key} with affine, which cannot be taken over where it is not of values")
     scaler = config.get("scaler")
-    if scaler is not None and not (isinstance(scaler, int | float) and scaler > 0 and math.frexp(scaler)[0] == 0.5):
+    if scaler is not None and not is_power(scaler):
         raise native.refuse(f"has a {key} with the scaler {str(scaler)[:40]}, which is not a power of two")
     return {**config, "overflow_mode": overflow, "round_mode": str(config.get("round_mode")).upper()}
+
+
+def _check_mapper(native: Native, key: str, mapper: Any) -> None:
+    """Refuse a mapper of widths to values that is not HGQ2's own, which spreads them as they are stored."""
+    kind = mapper.get("class_name") if isinstance(mapper, dict) else mapper
+    if kind is not None and str(kind).rpartition(">")[2] != "DefaultBitwidthMapper":
+        raise native.refuse(f"has a {key} with the bw_mapper {str(kind)[:40]}; known is DefaultBitwidthMapper")
+
+
+def is_power(scaler: Any) -> bool:
+    """Return whether a number is a power of two."""
+    return isinstance(scaler, int | float) and scaler > 0 and math.frexp(scaler)[0] == 0.5
 
 
 def _shift(config: Mapping[str, Any]) -> int:
@@ -105,6 +117,8 @@ def type_of(
     """
     described = native.config.get(key) if described is None else described
     if is_none(described):
+        if any((described or {}).get("config", {}).get(name) is not None for name in ("affine", "scaler")):
+            raise native.refuse(f"has a {key} that scales or shifts values and does not quantise them")
         return None
     config = _settings(native, key, described)
     kind, wraps = str(config["q_type"]), config["overflow_mode"] == "WRAP"

@@ -1,14 +1,24 @@
-"""What quantises the values of HGQ2's layers, on their way in and out: layers of their own in a Network."""
+"""What quantises the values of HGQ2's layers, on their way in and out: layers of their own in a Network.
 
+A scaler divides a value before it is rounded and multiplies it after that, and an affine multiplies and shifts what is
+rounded, in float32. Such products and sums have types where float32 holds them exactly.
+"""
+
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hepprune.fixed import Quantiser
-from hepprune.frontends.keras.hgq.types import each, held, plain, spread, type_of
-from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after, reading
-from hepprune.network import Activation, Layer
+import numpy as np
+import torch
 
+from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed.quantisers.per_value import fraction_bits
+from hepprune.frontends.keras.hgq.types import IMPLIED, each, held, is_none, is_power, plain, spread, type_of
+from hepprune.frontends.keras.registry import Floats, Native, Parts, after, reading
+from hepprune.network import Activation, BatchNorm, Layer
+
+_EXACT = 2.0**24  # up to which float32 holds whole numbers
 # What quantises values: the end of its layer's name, its key in the config, its place in the file, and its config.
 ValueQuantiser = tuple[str, str, str, Any]
 
@@ -22,10 +32,55 @@ def value_type(native: Native, values: ValueQuantiser) -> Quantiser | None:
     return plain(each(found, lambda array: array[0] if array.ndim > 1 else array))  # jets share their widths
 
 
-def value_quantiser(native: Native, values: ValueQuantiser, name: str | None = None) -> Layer | None:
-    """Return the layer that quantises values on their way, None where nothing does."""
-    kind = value_type(native, values)
-    return None if kind is None else Activation(name or native.part(values[0]), "linear", result=kind)
+def value_quantiser(native: Native, values: ValueQuantiser, name: str | None = None) -> list[Layer]:
+    """Return the layers that quantise values on their way, and scale and shift them; none where nothing does."""
+    suffix, key, place, described = values
+    bare, scaler, affine = _moved(native, key, described)
+    kind = value_type(native, (suffix, key, place, bare))
+    if kind is None:
+        return []
+    function = ("linear", {}) if scaler is None else ("quotient", {"by": scaler})
+    layers: list[Layer] = [Activation(name or native.part(suffix), *function, result=kind)]
+    most, places = float(np.maximum(np.abs(kind.minimum), np.abs(kind.maximum)).max()), kind.fraction
+    for end, pair in (("scaled", scaler and (scaler, 0.0)), ("moved", affine)):
+        if pair:
+            scale, shift = pair
+            most = most * abs(scale) + abs(shift)
+            places = max(places + fraction_bits(scale), fraction_bits(shift) if shift else -64)
+            named = native.part(f"{suffix}_{end}" if suffix else end)
+            layers.append(_affine(named, pair, exact=most * 2.0**places <= _EXACT))
+    return layers
+
+
+def _moved(native: Native, key: str, described: Any) -> tuple[Any, float | None, tuple[float, float] | None]:
+    """Return a quantiser without what moves its values: its scaler, where that is no power of two, and its affine."""
+    config = described.get("config") if isinstance(described, dict) else None
+    if not isinstance(config, dict) or is_none(described):
+        return described, None, None
+    config = {**IMPLIED.get(str(described.get("class_name")), {}), **config}
+    scaler, affine = config.get("scaler"), config.get("affine")
+    scaler = None if scaler is None or is_power(scaler) else scaler
+    numbers = ([] if scaler is None else [scaler]) + ([] if affine is None else list(affine))
+    sound = all(isinstance(n, int | float) and math.isfinite(n) for n in numbers) and 0 not in numbers[:1]
+    if not sound or (affine is not None and (len(affine) != 2 or affine[0] == 0)):
+        raise native.refuse(f"has a {key} with the scaler {str(scaler)[:40]} and the affine {str(affine)[:40]}")
+    single = [float(np.float32(n)) for n in numbers]
+    bare = {**described, "config": {**config, "affine": None} | ({} if scaler is None else {"scaler": None})}
+    return bare, None if scaler is None else single[0], None if affine is None else (single[-2], single[-1])
+
+
+def _affine(name: str, pair: tuple[float, float], *, exact: bool) -> BatchNorm:
+    """Return a product and a sum of constants; they have types where no value is rounded."""
+    scale_type, shift_type = (_holding(constant) if exact else None for constant in pair)
+    arrays = (torch.tensor([constant]) for constant in pair)
+    return BatchNorm(name, *arrays, scale_type=scale_type, shift_type=shift_type, fixed=True)
+
+
+def _holding(constant: float) -> FixedPoint:
+    """Return a type that holds a constant."""
+    places = fraction_bits(constant) if constant else 0
+    integer, signed = math.frexp(constant)[1], constant < 0
+    return FixedPoint(max(integer + places, 1) + signed, max(integer, 1 - places) + signed, signed, "RND", "SAT")
 
 
 def ends(native: Native) -> tuple[ValueQuantiser, ValueQuantiser]:
@@ -38,17 +93,18 @@ def ends(native: Native) -> tuple[ValueQuantiser, ValueQuantiser]:
 def between(native: Native, parts: Parts) -> Parts:
     """Return parts that read the arriving value with the quantisers of what comes in and what goes out."""
     incoming, outgoing = (value_quantiser(native, values) for values in ends(native))
-    if incoming is not None:
-        parts = [Part(incoming), *reading(parts, incoming.name)]
-    return after(_looked_up(parts, outgoing), outgoing)
+    head = after([], *incoming)
+    parts = [*head, *(reading(parts, head[-1].layer.name) if head else parts)]
+    return after(_looked_up(parts, outgoing), *outgoing)
 
 
-def _looked_up(parts: Parts, outgoing: Layer | None) -> Parts:
+def _looked_up(parts: Parts, outgoing: list[Layer]) -> Parts:
     """Return parts whose last function has a table's type already, that of what goes out."""
-    last = parts[-1].layer if parts else None
-    if outgoing is None or not isinstance(last, Activation) or last.function == "linear":
+    last, first = parts[-1].layer if parts else None, outgoing[0] if outgoing else None
+    plainly = isinstance(first, Activation) and first.function == "linear"
+    if first is None or not plainly or not isinstance(last, Activation) or last.function == "linear":
         return parts
-    return [*parts[:-1], replace(parts[-1], layer=last.rebuilt(result=outgoing.result))]
+    return [*parts[:-1], replace(parts[-1], layer=last.rebuilt(result=first.result))]
 
 
 def value_bits(
@@ -60,7 +116,7 @@ def value_bits(
     if described is None or name not in layers:
         return {}
     kind = spread(native, layers[name].result, (1, *native.shapes[name]))
-    return held(native, key, place, kind=kind, described=described)
+    return held(native, key, place, kind=kind, described=_moved(native, key, described)[0])
 
 
 def with_bits(native: Native, layers: Mapping[str, Layer], **more: Floats) -> Native:

@@ -178,7 +178,7 @@ def _activation(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     fine = settings.get("use_high_granularity_quantization")
     multiplied = kind == "relu" and bool(settings.get("use_relu_multiplier")) and not fine
     parts = [Part(_multiplier(native))] if multiplied else []
-    return after(after(after(parts, incoming), layer), outgoing)
+    return after(parts, *incoming, layer, *outgoing)
 
 
 def _multiplier(native: Native) -> BatchNorm:

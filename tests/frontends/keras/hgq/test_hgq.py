@@ -180,7 +180,7 @@ def altered(path: Path, folder: Path, old: str, new: str) -> Path:
         ),
         ("attention", '"fuse": "qkv"', '"fuse": "all"', "'attended' .* fuses all; known are none, kv, qkv"),
         ("attention", '"attention_axes": [1]', '"attention_axes": [2]', "attends along other axes than the positions"),
-        ("attention", '"share_kv_proj": false', '"share_kv_proj": true', "'mixed' .* by one kernel for both, which"),
+        ("attention", '"lin_kv_proj_mode": "dense"', '"lin_kv_proj_mode": "dense_t"', "'mixed' .* by tables, which"),
     ],
 )
 def test_what_cannot_be_taken_over_is_named(name: str, old: str, new: str, sentence: str, tmp_path: Path) -> None:

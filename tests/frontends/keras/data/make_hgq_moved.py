@@ -1,0 +1,74 @@
+"""Makes hgq_moved, hgq_uneven and hgq_shared, the `.keras` files and what HGQ2 makes of their features; run as make_hgq.py says."""
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import keras
+import numpy as np
+from hgq.config import LayerConfigScope, QuantizerConfigScope
+from hgq.layers import QAdd, QDense, QLinformerAttention, QUnaryFunctionLUT
+from hgq.quantizer import Quantizer, QuantizerConfig
+from hgq.quantizer.config import HardSigmoidConfig, HardTanhConfig
+from hgq.quantizer.internal import DefaultBitwidthMapper
+from hgq.utils import trace_minmax
+from make_hgq import packed, spread
+from moving import moving
+
+HERE = Path(__file__).parent
+DRAWN = {"heterogeneous_axis": None, "homogeneous_axis": (0,)}
+
+
+def moved() -> keras.Model:
+    """Values that are scaled and shifted so that float32 holds each of them."""
+    features = keras.Input((6,), name="features")
+    scaled = QuantizerConfig("kif", "datalane", scaler=0.75, **DRAWN)
+    hidden = QDense(7, iq_conf=scaled, oq_conf=HardSigmoidConfig(**DRAWN), enable_oq=True, name="hidden")(features)
+    turned = Quantizer(QuantizerConfig("kif", "datalane", affine=(-0.5, 0.25), scaler=0.5), name="turned")(hidden)
+    curved = QUnaryFunctionLUT("tanh", oq_conf=HardTanhConfig(), enable_oq=True, name="curved")(hidden)
+    ends = [QuantizerConfig("kbi", "datalane", scaler=-3.0), QuantizerConfig("kbi", "datalane", affine=(0.625, 0))]
+    both = QAdd(iq_confs=ends, name="both")([turned, curved])
+    mapper = DefaultBitwidthMapper(heterogeneous_axis=(1,))
+    mapped = QuantizerConfig("kif", "datalane", bw_mapper=mapper, overflow_mode="SAT")
+    return keras.Model(features, QDense(3, iq_conf=mapped, name="logits")(both))
+
+
+def uneven() -> keras.Model:
+    """Values whose scales and shifts round in float32, before and after a function too."""
+    features = keras.Input((6,), name="features")
+    first = QuantizerConfig("kif", "datalane", scaler=0.3, affine=(1.1, -0.7), **DRAWN)
+    hidden = QDense(7, iq_conf=first, name="hidden")(features)
+    ends = {"iq_conf": QuantizerConfig("kbi", "datalane", scaler=0.7), "enable_oq": True}
+    curved = QUnaryFunctionLUT("tanh", **ends, oq_conf=QuantizerConfig("kif", "datalane", scaler=0.1), name="curved")
+    return keras.Model(features, QDense(3, name="logits")(curved(hidden)))
+
+
+def shared() -> keras.Model:
+    """One kernel that mixes keys and values, of the same value and of two."""
+    steps = keras.Input((5, 4), name="steps")
+    attended = QLinformerAttention(2, (3,), 4, share_kv_proj=True, name="attended")(steps, steps)
+    mixed = QLinformerAttention(2, (3,), 3, share_kv_proj=True, name="mixed")(attended, steps, attended)
+    return keras.Model(steps, QDense(3, name="logits")(keras.layers.Flatten(name="flat")(mixed)))
+
+
+def made(build: Callable[[], keras.Model], seed: int) -> tuple[keras.Model, np.ndarray]:
+    """Return a model with everything drawn by the seed, and jets that it was traced with."""
+    rng = np.random.default_rng(seed)
+    keras.utils.set_random_seed(seed)
+    weights = QuantizerConfigScope(default_q_type="kbi", place="weight", b0=5, overflow_mode="SAT_SYM")
+    values = QuantizerConfigScope(default_q_type="kif", place="datalane", i0=3, f0=3)
+    with weights, values, LayerConfigScope(enable_ebops=False):
+        model = build()
+    features = rng.normal(size=(64, *model.input_shape[1:])).astype("float32")
+    spread(model, rng)
+    trace_minmax(model, features, verbose=0)
+    return model, features
+
+
+if __name__ == "__main__":
+    for build in (moved, uneven, shared):
+        drawn = (made(build, seed) for seed in count())
+        model, features = next(each for each in drawn if moving(keras.ops.convert_to_numpy(each[0](each[1]))))
+        packed(model, HERE / f"hgq_{build.__name__}.keras")
+        outputs = keras.ops.convert_to_numpy(model(features))
+        np.savez_compressed(HERE / f"hgq_{build.__name__}.npz", features=features, outputs=outputs)
