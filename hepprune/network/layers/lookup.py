@@ -35,6 +35,7 @@ class Lookup(Layer):
             raise NetworkError(f"layer '{name}' has a table of shape {tuple(table.shape)}, or not of finite numbers")
         if not isinstance(argument_type, FixedPoint | FixedPoints):
             raise NetworkError(f"layer '{name}' looks up a {type(argument_type).__name__}, no fixed-point type")
+        table = table[..., : 2 ** int(np.max(argument_type.width))]  # no argument has more values
         channels = torch.arange(table.shape[-2]) if numbers is None else numbers
         self.argument_type = argument_type
         self.register_buffer("table", table.detach().clone())

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hepprune.frontends.keras.hgq.tables import Edges, places_of, sizes
+from hepprune.frontends.keras.hgq.tables import Edges, norm_names, places_of, sizes
 from hepprune.frontends.keras.hgq.types import without_bits
 from hepprune.frontends.keras.hgq.values import ends, value_bits
 from hepprune.frontends.keras.registry import Floats, Native
@@ -28,13 +28,14 @@ class _Kept:
     alive: NDArray[np.bool_]
     reading: NDArray[np.bool_]
 
-    def cut(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return an array whose first axes are all inputs and outputs without those that are gone."""
-        return array[self.inputs][:, self.outputs]
+    def cut(self, array: NDArray[Any], *, first: int = 0) -> NDArray[Any]:
+        """Return an array with axes of all inputs and all outputs, from one on, without those that are gone."""
+        return array.take(self.inputs, axis=first).take(self.outputs, axis=first + 1)
 
     def only(self, edges: NDArray[np.bool_], array: Floats) -> Floats:
         """Return an array of the edges that are left, of zeros where they are none of these."""
-        return np.where(self.cut(edges).reshape(*array.shape[:2], *(1,) * (array.ndim - 2)), array, 0)
+        rest = array.ndim - 2 - len(self.before.shared)
+        return np.where(self.cut(edges).reshape(len(self.inputs), len(self.outputs), *(1,) * rest), array, 0)
 
 
 @torch.no_grad()
@@ -43,7 +44,7 @@ def fill_tables(native: Native, layers: Mapping[str, Layer]) -> Native:
     kept = _kept(native, layers)
     (*hidden, last), stored = places_of(native), dict(native.stored)
     for place in [each for places in (*hidden, last) for each in places if each in stored]:
-        stored[place] = kept.cut(stored[place])
+        stored[place] = kept.cut(stored[place], first=len(kept.before.shared))
     first = (*hidden, last)[0][0]
     stored[first] = kept.only(kept.reading, stored[first])  # a function of zero, whatever comes
     for place in (each for each in last if each in stored):
@@ -69,6 +70,8 @@ def _kept(native: Native, layers: Mapping[str, Layer]) -> _Kept:
     alive, reading = np.zeros((2, before.n_in, before.n_out), bool)
     alive.flat[numbers[acts].numpy()] = True
     reading.flat[numbers[reads].numpy()] = True
+    if np.delete(alive, inputs, axis=0).any():
+        raise native.refuse("has no place for the constants that functions of an input that is gone put out")
     return _Kept(before, inputs, outputs, alive, reading)
 
 
@@ -83,15 +86,24 @@ def _normalised(native: Native, kept: _Kept) -> dict[str, Floats]:
     """Return the batch normalisation of the outputs left; HGQ2 divides it by the root of the inputs that there are."""
     if not native.config.get("batch_norm"):
         return {}
-    names = [name for name in ("scale", "center") if native.config.get(f"bn_{name}", True)] + ["mean", "variance"]
+    names = norm_names(native)
     factor = np.sqrt(len(kept.inputs) / kept.before.n_in)
     if factor != 1 and names[:2] != ["scale", "center"]:
         raise native.refuse("divides by the root of its inputs, and has no scale or shift that would make up for some")
     found = {}
     for number, name in enumerate(names):
         place = f"bn_module/vars/{number}"
-        found[place] = native.stored[place][kept.outputs] * (factor if name in ("scale", "center") else 1.0)
+        array = native.stored[place]
+        found[place] = array[kept.outputs] if array.ndim == 1 else _cut_edges(kept, array)
+        found[place] = found[place] * (factor if name in ("scale", "center") else 1.0)
     return found
+
+
+def _cut_edges(kept: _Kept, array: Floats) -> Floats:
+    """Return an array of edges, last, without those that are gone; one for all stays one."""
+    inputs, outputs = (keep if size > 1 else np.zeros(1, int) for keep, size in _sizes(kept, array.shape))
+    cut: Floats = array[..., inputs, :][..., outputs]
+    return cut
 
 
 def _sizes(kept: _Kept, shape: tuple[int, ...]) -> Iterator[tuple[Integers, int]]:
@@ -104,8 +116,7 @@ def _quantised(native: Native, kept: _Kept) -> dict[str, Floats]:
     found = {}
     for place, array in native.stored.items():
         if place.startswith(("iq/", "toq/")) and array.ndim >= 2:
-            inputs, outputs = (keep if size > 1 else np.zeros(1, int) for keep, size in _sizes(kept, array.shape))
-            found[place] = array[..., inputs, :][..., outputs]
+            found[place] = _cut_edges(kept, array)
     alive = kept.cut(kept.alive)
     if native.config.get("batch_norm") and not alive.all():
         found |= without_bits(replace(native, stored=found), "toq_conf", "toq", alive=alive)

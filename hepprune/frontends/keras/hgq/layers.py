@@ -10,6 +10,7 @@ import torch
 
 from hepprune.frontends.keras.hgq import kernels
 from hepprune.frontends.keras.hgq.attention import attention, fill_attention
+from hepprune.frontends.keras.hgq.contracted import contracted, fill_contracted
 from hepprune.frontends.keras.hgq.filling import fill_tables
 from hepprune.frontends.keras.hgq.recurrent import cell, fill_cell
 from hepprune.frontends.keras.hgq.sums import MERGED, fill_merged, fill_softmax, merged, softmax, summed
@@ -134,6 +135,7 @@ for _kind in ("QDenseT", "QConvT1D", "QConvT2D"):
     _enter(_kind, tables, fill_tables, pads=True)
 for _kind in ("QSimpleRNN", "QGRU"):
     _enter(_kind, cell, fill_cell)
+_enter("QEinsumDenseT", contracted, fill_contracted)
 _enter("QSum", summed)
 _enter("QMeanPow2", summed)
 _enter("QSoftmax", softmax, fill_softmax)
@@ -147,7 +149,6 @@ for _kind in MERGED:
 _OF_TABLES = "a QMultiHeadAttention or QLinformerAttention can be, whose projections are no tables"
 _SPIKES = "a QSimpleRNN or QGRU can be, whose states are no spikes"
 for _kind, _instead in (
-    ("QEinsumDenseT", "a QDenseT between Permute and Reshape can be"),
     ("QMultiHeadAttentionT", _OF_TABLES),
     ("QLinformerAttentionT", _OF_TABLES),
     ("QSALTAttention", "a QMultiHeadAttention or QLinformerAttention can be, which have no convolution"),

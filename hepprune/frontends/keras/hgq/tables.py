@@ -42,17 +42,23 @@ _MAX_BITS, _MAX_ENTRIES = 12, 2**23
 
 @dataclass(frozen=True)
 class Edges:
-    """The sizes of a table layer: inputs, outputs, and the inputs that are channels of one position."""
+    """The sizes of a table layer: inputs, outputs, and the inputs that are channels of one position.
+
+    There are functions for each of the `shared` places, and what is made of them differs along `positions`.
+    """
 
     n_in: int
     n_out: int
     channels: int
+    shared: Shape = ()
+    positions: Shape = ()
 
 
 def sizes(native: Native, shape: Shape) -> Edges:
     """Return the numbers of inputs and outputs, those of a convolution over its whole window."""
     if native.kind == "QDenseT":
-        return Edges(shape[-1], native.size("n_out"), shape[-1])
+        own = (tuple(native.config.get(key, ())) for key in ("shared", "positions"))
+        return Edges(shape[-1], native.size("n_out"), shape[-1], *own)
     window = math.prod(native.sizes("kernel_size", len(shape) - 1))
     return Edges(window * shape[-1], native.size("filters"), shape[-1])
 
@@ -117,7 +123,9 @@ def _by_edge(native: Native, key: str, place: str, edges: Edges) -> ValueTypes:
 
 def _table(native: Native, edges: Edges, arguments: FixedPoints, outputs: ValueTypes) -> Tensor:
     """Return what every edge puts out for every argument (*positions, n_edges, n_entries), computed in float32."""
-    bits, shape = int(arguments.width.max()), np.broadcast_shapes(arguments.width.shape, nothing(outputs).shape)
+    each_edge = (*edges.positions, edges.n_in * edges.n_out)
+    shape = np.broadcast_shapes(arguments.width.shape, nothing(outputs).shape, each_edge)
+    bits = int(arguments.width.max())
     if bits > _MAX_BITS or math.prod(shape) * 2**bits > _MAX_ENTRIES:
         raise native.refuse(f"has functions of {bits} bits for {math.prod(shape)} edges, which are not small tables")
     last = np.exp2(arguments.width) - 1
@@ -138,8 +146,8 @@ def function(native: Native, edges: Edges) -> Callable[[Tensor], Tensor]:
     def run(values: Tensor) -> Tensor:
         values = values[..., None]
         for weight, shift in hidden:
-            values = act(torch.einsum("...iod,iodD->...ioD", values, weight) + shift)
-        return normalise(torch.einsum("...iod,iod->...io", values, kernel) + bias)
+            values = act(torch.einsum("...iod,...iodD->...ioD", values, weight) + shift)
+        return normalise(torch.einsum("...iod,...iod->...io", values, kernel) + bias)
 
     return run
 
@@ -163,10 +171,10 @@ def layers_of(native: Native, edges: Edges) -> list[tuple[Tensor, Tensor]]:
     *hidden, last = places_of(native)
     for places in (*hidden, last):
         wide = () if places == last else (native.size("d_hl"),)
-        shape = (edges.n_in, edges.n_out, width, *wide)
+        shape = (*edges.shared, edges.n_in, edges.n_out, width, *wide)
         kernel = _array(native, places[0], shape)
         biased = bool(native.config.get("use_bias", True))
-        shift = (edges.n_in, edges.n_out, *wide)
+        shift = (*edges.shared, edges.n_in, edges.n_out, *wide)
         found.append((kernel, _array(native, places[1], shift) if biased else torch.zeros(shift)))
         width = wide[0] if wide else 1
     return found
@@ -180,18 +188,27 @@ def _array(native: Native, place: str, shape: Shape) -> Tensor:
     return torch.as_tensor(array).float()
 
 
+def norm_names(native: Native) -> list[str]:
+    """Return the names of the arrays of a layer's batch normalisation, in their order."""
+    return [name for name in ("scale", "center") if native.config.get(f"bn_{name}", True)] + ["mean", "variance"]
+
+
 def _normalisation(native: Native, edges: Edges) -> Callable[[Tensor], Tensor]:
     """Return the batch normalisation of what comes to an output, which HGQ2 divides by the root of the inputs."""
     if not native.config.get("batch_norm"):
         return lambda values: values
-    names = [name for name in ("scale", "center") if native.config.get(f"bn_{name}", True)] + ["mean", "variance"]
+    names, epsilon, root = norm_names(native), native.number("bn_epsilon", 1e-3), math.sqrt(edges.n_in)
+    if "equation" in native.config:  # of a QEinsumDenseT, along any axes
+        found = {name: torch.as_tensor(native.stored[f"bn_module/vars/{n}"]).float() for n, name in enumerate(names)}
+        scale = found.get("scale", torch.ones(1)) / torch.sqrt(found["variance"] + epsilon)
+        shift = found.get("center", torch.zeros(1)) - found["mean"] * scale
+        return lambda values: (values * scale + shift) / root
     arrays = {name: _array(native, f"bn_module/vars/{n}", (edges.n_out,)) for n, name in enumerate(names)}
-    epsilon, root = native.number("bn_epsilon", 1e-3), math.sqrt(edges.n_in)
 
-    def normalised(values: Tensor) -> Tensor:
+    def normal(values: Tensor) -> Tensor:
         flat = values.reshape(-1, edges.n_out)
         given = {"weight": arrays.get("scale"), "bias": arrays.get("center"), "eps": epsilon}
         made = torch.nn.functional.batch_norm(flat, arrays["mean"], arrays["variance"], training=False, **given)  # type: ignore[arg-type]
         return made.reshape(values.shape) / root
 
-    return normalised
+    return normal

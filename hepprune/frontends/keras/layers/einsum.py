@@ -14,20 +14,22 @@ def einsum_dense(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
     """Return the kernel of an EinsumDense and what moves the axes around it, without its activation."""
     axes = contraction(native)
     order, left = axes.free + axes.shared + axes.summed, axes.free + axes.neurons
-    parts = _moved(native, [], "front", [axes.reads.index(c) for c in order])
+    parts = moved(native, [], "front", [axes.reads.index(c) for c in order])
     places = (axes.size(axes.free),) if axes.shared else axes.shape(axes.free)
-    parts = _shaped(native, parts, "flat", axes.shape(order), (*places, axes.size(axes.shared + axes.summed)))
+    parts = shaped(native, parts, "flat", axes.shape(order), (*places, axes.size(axes.shared + axes.summed)))
     parts = after(parts, _kernel(native, axes))
-    parts = _shaped(native, parts, "split", (*places, axes.size(axes.neurons)), axes.shape(left))
-    return _moved(native, parts, "back", [left.index(c) for c in axes.puts])
+    parts = shaped(native, parts, "split", (*places, axes.size(axes.neurons)), axes.shape(left))
+    return moved(native, parts, "back", [left.index(c) for c in axes.puts])
 
 
-def _moved(native: Native, parts: Parts, suffix: str, order: list[int]) -> Parts:
+def moved(native: Native, parts: Parts, suffix: str, order: list[int]) -> Parts:
+    """Return the parts with the axes brought into another order."""
     same = order == list(range(len(order)))
     return after(parts, None if same else Permute(native.part(suffix), tuple(order)))
 
 
-def _shaped(native: Native, parts: Parts, suffix: str, before: Shape, target: Shape) -> Parts:
+def shaped(native: Native, parts: Parts, suffix: str, before: Shape, target: Shape) -> Parts:
+    """Return the parts with what they put out in another shape."""
     return after(parts, None if before == target else Reshape(native.part(suffix), target))
 
 

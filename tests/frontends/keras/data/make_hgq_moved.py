@@ -1,4 +1,4 @@
-"""Makes hgq_moved, hgq_uneven and hgq_shared, the `.keras` files and what HGQ2 makes of their features; run as make_hgq.py says."""
+"""Makes hgq_moved, hgq_uneven, hgq_shared and hgq_contracted with features and outputs; run as make_hgq.py says."""
 
 from collections.abc import Callable
 from itertools import count
@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from hgq.config import LayerConfigScope, QuantizerConfigScope
-from hgq.layers import QAdd, QDense, QLinformerAttention, QUnaryFunctionLUT
+from hgq.layers import QAdd, QDense, QEinsumDenseT, QLinformerAttention, QUnaryFunctionLUT
 from hgq.quantizer import Quantizer, QuantizerConfig
 from hgq.quantizer.config import HardSigmoidConfig, HardTanhConfig
 from hgq.quantizer.internal import DefaultBitwidthMapper
@@ -51,6 +51,21 @@ def shared() -> keras.Model:
     return keras.Model(steps, QDense(3, name="logits")(keras.layers.Flatten(name="flat")(mixed)))
 
 
+def contracted() -> keras.Model:
+    """Functions of edges along any axes: the same at every position, of each its own, of two axes at once."""
+    steps = keras.Input((4, 3), name="steps")
+    own = {"toq_conf": QuantizerConfig("kif", "table", i0=2, f0=4, homogeneous_axis=(0,))}
+    wide = {"iq_conf": QuantizerConfig("kif", "datalane", i0=2, f0=3)}
+    each = QEinsumDenseT("bnc,cd->bnd", (4, 5), bias_axes="d", d_hl=4, activation="relu", **own, name="each")(steps)
+    apart = QEinsumDenseT("bnd,ned->ben", (3, 4), bias_axes="en", n_hl=2, d_hl=3, **wide, name="apart")(each)
+    norm = {"batch_norm": True, "normalize_axes": "eh"}
+    joined = QEinsumDenseT("ben,enh->bh", 6, **norm, **own, name="joined")(apart)
+    grid = keras.layers.Reshape((2, 3), name="grid")(joined)
+    ends = {"batch_norm": True, "enable_oq": True}
+    turned = QEinsumDenseT("bxy,yz->bzx", (4, 2), **ends, **own, name="turned")(grid)
+    return keras.Model(steps, QEinsumDenseT("bzx,zxk->bk", (3,), n_hl=0, name="logits")(turned))
+
+
 def made(build: Callable[[], keras.Model], seed: int) -> tuple[keras.Model, np.ndarray]:
     """Return a model with everything drawn by the seed, and jets that it was traced with."""
     rng = np.random.default_rng(seed)
@@ -61,12 +76,15 @@ def made(build: Callable[[], keras.Model], seed: int) -> tuple[keras.Model, np.n
         model = build()
     features = rng.normal(size=(64, *model.input_shape[1:])).astype("float32")
     spread(model, rng)
+    for weight in model.weights:
+        if weight.path.endswith("kernel") and "einsum_dense" in weight.path:
+            weight.assign(1.5 * rng.normal(size=weight.shape).astype("float32"))
     trace_minmax(model, features, verbose=0)
     return model, features
 
 
 if __name__ == "__main__":
-    for build in (moved, uneven, shared):
+    for build in (moved, uneven, shared, contracted):
         drawn = (made(build, seed) for seed in count())
         model, features = next(each for each in drawn if moving(keras.ops.convert_to_numpy(each[0](each[1]))))
         packed(model, HERE / f"hgq_{build.__name__}.keras")

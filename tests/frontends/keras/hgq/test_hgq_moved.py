@@ -1,4 +1,7 @@
-"""Values that HGQ2's quantisers scale and shift, and one kernel for keys and values; `data/make_hgq_moved.py` made them."""
+"""Values that HGQ2's quantisers scale and shift, one kernel for keys and values, and tables along any axes.
+
+`data/make_hgq_moved.py` kept what its models put out.
+"""
 
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from tests.frontends.keras.data.moving import moving
 from tests.frontends.keras.hgq.test_hgq import DATA, altered
 from tests.networks import weighted
 
-NAMES = ("moved", "uneven", "shared")
+NAMES = ("moved", "uneven", "shared", "contracted")
 PORT = FixedPoint(10, 4, True, "RND", "SAT")
 
 
@@ -38,8 +41,13 @@ def pruned(name: str) -> Network:
     """Return the network without a tenth of its weights and without one of its neurons."""
     (network, *_), rng = read(name), np.random.default_rng(0)
     for layer in weighted(network):
-        layer.digit_limit[torch.as_tensor(rng.random(layer.weight.shape) < 0.1)] = 0
-    weighted(network)[0].digit_limit[1] = 0
+        if not layer.name.endswith("_edges"):
+            layer.digit_limit[torch.as_tensor(rng.random(layer.weight.shape) < 0.1)] = 0
+    if name == "contracted":
+        apart = network["apart"]
+        apart.digit_limit[:, network["apart_tables"].numbers // apart.n_out == 2] = 0  # one input is used by none
+    else:
+        weighted(network)[0].digit_limit[1] = 0
     return network
 
 
@@ -77,7 +85,7 @@ def test_one_kernel_mixes_keys_and_values() -> None:
     assert network["mixed_lin_value"].of == "mixed_lin_key"
 
 
-@pytest.mark.parametrize("name", ["moved", "shared"])
+@pytest.mark.parametrize("name", ["moved", "shared", "contracted"])
 def test_adder_graphs_are_exact(name: str) -> None:
     network, jets, _ = read(name)
     network.input.result = PORT
@@ -99,7 +107,12 @@ def test_constants_without_types_are_given_some() -> None:
 def test_a_smaller_network_is_written_as_it_computes(name: str, tmp_path: Path) -> None:
     _, jets, _ = read(name)
     smaller = surgery.shrink(pruned(name), warn=False)
-    assert name == "shared" or smaller.widths["hidden"] < 7
+    assert name == "shared" or smaller.shapes["each" if name == "contracted" else "hidden"] in {
+        (4, 4),
+        (4,),
+        (5,),
+        (6,),
+    }
     file = frontend.write(smaller, tmp_path / "smaller.keras", like=DATA / f"hgq_{name}.keras")
     wanted = outputs(pruned(name), jets)
     np.testing.assert_array_equal(outputs(frontend.read(file), jets), wanted)
@@ -142,6 +155,8 @@ def test_hgq_computes_what_was_written(name: str, tmp_path: Path) -> None:
             '"q_type": "kbi", "place": "weight", "scaler": null, "qnoise_factor": null, "affine": [0.5, 0.0]',
             "'hidden' .* kq_conf with affine, which cannot be taken over where it is not of values",
         ),
+        ("contracted", '"bnd,ned->ben"', '"bnd,ned->bne"', "'joined' .* a kernel of shape .* that does not fit"),
+        ("contracted", '"n_hl": 2', '"n_hl": 3', "'apart' .* has no kernel of its functions"),
         (
             "moved",
             '"scaler": 0.75',
@@ -154,6 +169,16 @@ def test_what_cannot_be_taken_over_is_named(name: str, old: str, new: str, sente
     with pytest.raises(NetworkError, match=sentence) as raised:
         frontend.read(altered(DATA / f"hgq_{name}.keras", tmp_path, old, new))
     assert "\n" not in str(raised.value)
+
+
+def test_a_constant_of_an_input_that_is_gone_has_no_place(tmp_path: Path) -> None:
+    network, *_ = read("contracted")
+    network["each"].digit_limit[2] = 0
+    with pytest.raises(NetworkError, match="'apart' .* no place for the constants that functions of an input that is"):
+        frontend.write(
+            surgery.shrink(network, warn=False), tmp_path / "smaller.keras", like=DATA / "hgq_contracted.keras"
+        )
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_value_is_not_divided_by_zero() -> None:
