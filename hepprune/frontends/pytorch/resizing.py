@@ -54,9 +54,17 @@ def _tied(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def copied(module: nn.Module) -> nn.Module:
-    """Return an independent copy; `torch.nn.utils.prune` leaves tensors in modules that deepcopy alone refuses."""
+    """Return an independent copy.
+
+    `torch.nn.utils.prune` leaves tensors in modules that deepcopy alone refuses, and a copied TransformerDecoderLayer
+    puts a ReLU before an activation that is a module.
+    """
     tensors = (value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor))
-    return copy.deepcopy(module, {id(t): t.detach().clone() for t in tensors if not t.is_leaf})
+    made = copy.deepcopy(module, {id(t): t.detach().clone() for t in tensors if not t.is_leaf})
+    for part, twin in zip(module.modules(), made.modules(), strict=True):
+        for name in vars(twin).keys() & twin._modules.keys() - vars(part).keys():  # noqa: SLF001
+            del vars(twin)[name]
+    return made
 
 
 def _resize(owner: nn.Module, name: str, tensor: str, shape: torch.Size) -> None:

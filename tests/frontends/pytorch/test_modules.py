@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch import claims, read, read_module
+from hepprune.frontends.pytorch import claims, read, read_module, to_module
+from hepprune.frontends.pytorch.modules import loaded
 
 SOURCE = """
 import torch
@@ -23,6 +24,19 @@ def number():
 
 instance = tagger()
 """
+
+
+class Decoder(nn.Module):
+    """Its activation is a module, in whose place torch copies a ReLU."""
+
+    input_shape = ((3, 4), (2, 4))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder = nn.TransformerDecoderLayer(4, 2, 5, activation=nn.Tanh(), batch_first=True)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.decoder(x, y).mean(1)  # type: ignore[no-any-return]
 
 
 class Payload:
@@ -73,6 +87,14 @@ def test_a_factory_is_called_and_given_its_weights(taggers: Path) -> None:
     for weights in ("best.pt", "checkpoint.pt"):
         assert torch.allclose(read(f"drawn_taggers:tagger@{weights}")(x), module(x), atol=1e-6)
     assert len(list(read("drawn_taggers:instance"))) == 4
+
+
+@torch.no_grad()
+def test_a_module_with_weights_of_a_file_keeps_its_activations() -> None:
+    module, x, y = Decoder().eval(), torch.randn(20, 3, 4), torch.randn(20, 2, 4)
+    again = loaded(module, module.state_dict(), source="weights.pt")
+    assert torch.equal(again(x, y), module(x, y))
+    torch.testing.assert_close(to_module(read(module), module)(x, y), module(x, y))
 
 
 @pytest.mark.usefixtures("taggers")
