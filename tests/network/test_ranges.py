@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
+from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Argmax, BatchNorm, Dense, Input, Layer, Network, Recurrent, ReLU, exact_activations
 from hepprune.network.layers import Activation, LayerNorm, PReLU
 from hepprune.network.ranges import accumulators, intervals
+from hepprune.network.ranges.interval import Interval, quantise
 from tests.network.drawn import typed_graphs
 from tests.networks import SEEDS, dense_layers, features, networks, sequence_networks
 
@@ -118,6 +120,20 @@ def test_one_neuron_has_the_smallest_accumulator_that_brute_force_allows(data: s
     if found.width > 1:
         narrower = FixedPoint(found.width - 1, found.integer - 1, found.signed)
         assert not narrower.holds(seen).all()
+
+
+@pytest.mark.parametrize("overflow", ["WRAP", "SAT", "SAT_SYM", "WRAP_SM"])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("width", "integer"), [(1, 1), (2, 1), (3, 4)])
+def test_a_quantiser_gives_no_value_beyond_its_range(overflow: str, width: int, integer: int, *, signed: bool) -> None:
+    arrays = {"width": np.array([width]), "integer": np.array([integer]), "signed": np.array([signed])}
+    kind = FixedPoints(**arrays, rounding="RND", overflow=overflow)
+    steps = np.arange(-10, 11) * float(kind.step[0]) / 2
+    for begin, end in itertools.combinations_with_replacement(range(len(steps)), 2):
+        found = quantise(Interval(steps[begin : begin + 1], steps[end : end + 1], 2 - integer + width), kind)
+        values = kind(steps[begin : end + 1])
+        assert found.low[0] <= values.min()
+        assert values.max() <= found.high[0]
 
 
 def test_relu_cuts_the_range_at_zero() -> None:

@@ -152,6 +152,12 @@ class FixedPoints(PerValue):
         return np.where(self.width > 0, found, found.min())
 
     @property
+    def turns(self) -> NDArray[np.bool_]:
+        """Which values may fall while what they are rounded from rises, all in range."""
+        found: NDArray[np.bool_] = ~self.signed & (self.overflow == FOLDED)
+        return found
+
+    @property
     def shared(self) -> "FixedPoint | FixedPoints":
         """The one type that all values have, where they have one and `FixedPoint` has its overflow; else these."""
         alike = all((array == array.flat[0]).all() for array in (self.width, self.integer, self.signed))

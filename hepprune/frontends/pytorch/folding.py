@@ -18,7 +18,7 @@ FOLDED = MOVES | SAME | {
     "add", "arange", "cat", "chunk", "div", "exp", "expand", "eye", "full", "log", "mul", "neg", "new_zeros", "norm",
     "ones", "ones_like", "pow", "reciprocal", "repeat", "rsqrt", "select", "sigmoid", "slice", "split", "sqrt", "stack",
     "sub", "sum", "tanh", "unbind", "zeros", "zeros_like", "_weight_norm", "linalg_vector_norm", "softmax", "softplus",
-    "matmul", "split_with_sizes",
+    "floor", "matmul", "round", "split_with_sizes", "tril", "triu",
 }  # fmt: skip
 SPLITS = {"chunk", "split", "split_with_sizes"}
 _MAX_CONSTANT = 2**26

@@ -213,12 +213,13 @@ def loaded(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> 
     Raises:
         NetworkError: names are missing or unknown, or a shape is larger than the module's or has other axes.
     """
-    own = module.state_dict()
+    own, copies = module.state_dict(), pquant.copies(module)
     for name in (*own.keys() - tensors.keys(), *tensors.keys() - own.keys()):
         raise NetworkError(f"{source} and {type(module).__name__} do not both have a tensor '{name}'")
     for name, tensor in tensors.items():
         sizes = tuple(own[name].shape)
-        if tensor.ndim != len(sizes) or any(n > size for n, size in zip(tensor.shape, sizes, strict=True)):
+        large = tensor.ndim != len(sizes) or any(n > size for n, size in zip(tensor.shape, sizes, strict=True))
+        if large and name not in copies:
             raise NetworkError(f"{source} has '{name}' of shape {tuple(tensor.shape)}, where the model has {sizes}")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise NetworkError(f"{source} has values in '{name}' that are not finite")

@@ -73,7 +73,9 @@ class _Quantiser(nn.Module):
 
 
 def _path(part: nn.Module) -> str:
-    return f"{type(part).__module__}.{type(part).__qualname__}"
+    """Return the path of a module's class, or of the class of PQuantML that it derives from."""
+    kinds = [kind for kind in type(part).__mro__ if kind.__module__.startswith("pquant.")] or [type(part)]
+    return f"{kinds[0].__module__}.{kinds[0].__qualname__}"
 
 
 def is_own(part: nn.Module) -> bool:
@@ -103,6 +105,12 @@ def fit_heads(name: str, part: Any) -> None:
 def is_quantiser(part: Any) -> bool:
     """Return whether a module is a quantiser of PQuantML that was built."""
     return _path(part) == _QUANTISER and (not part.use_hgq or bool(part.quantizer.built))
+
+
+def copies(module: nn.Module) -> set[str]:
+    """Return the tensors in which HGQ's quantisers keep their bits again: in their shape, once compressed for good."""
+    own = (name for name, part in module.named_modules() if _path(part) == _QUANTISER and part.use_hgq)
+    return {f"{name}.{key}" for name in own for key in "kifb"}
 
 
 def is_compressed(module: nn.Module) -> bool:

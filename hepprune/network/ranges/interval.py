@@ -84,6 +84,8 @@ def quantise(before: Interval, kind: Quantiser | None) -> Interval:
     if kind is None:
         return before
     inside = (before.low >= kind.minimum) & (before.high <= kind.maximum)
+    if isinstance(kind, FixedPoints):
+        inside &= ~kind.turns | (before.low == before.high)
     low = np.where(inside, kind(before.low), kind.minimum)
     high = np.where(inside, kind(before.high), kind.maximum)
     return Interval(low, high, kind.fraction, _fractions(kind, low.shape))
