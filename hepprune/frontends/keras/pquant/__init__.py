@@ -146,6 +146,8 @@ def _kept(native: Native, place: QuantiserPlace, arrays: list[Floats], config: M
     if f"{inner}/0" in native.stored:
         return {f"{inner}/{number}": array for number, array in enumerate(arrays)}
     named = dict(zip(ORDER["kif", config["overflow_mode"] == "WRAP"], arrays, strict=True))
+    if config["overflow_mode"] == FOLDED and not place.data:  # a zero needs a bit to stay one
+        named["i"] = named["i"] + (named["k"] + named["i"] + named["f"] == 0)
     bits = (named["k"], named["i"], named["f"], named["k"] + named["i"] + named["f"])
     outer = [f"{place.there}/vars/{number}" for number in range(4)]
     if any(array.size > 1 and not native.stored[where].ndim for where, array in zip(outer, bits, strict=True)):

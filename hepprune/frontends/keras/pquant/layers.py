@@ -35,9 +35,13 @@ from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, L
 from hepprune.network import Activation, BatchNorm, Conv, Layer, ReLU, Shape, Weighted
 
 _TABLES = tuple(
-    QuantiserPlace(here=f"{table}_table/{here}", there=f"{table}_table/{there}_quantizer", table=f"{table}_")
-    for table in ("exp", "inv")
-    for here, there in (("iq", "input"), ("oq", "output"))
+    QuantiserPlace(here=f"{table}_table/{here}", there=f"{table}_table/{there}_quantizer", used=used, table=f"{table}_")
+    for table, here, there, used in (
+        ("exp", "iq", "input", "stable"),
+        ("exp", "oq", "output", ""),
+        ("inv", "iq", "input", ""),
+        ("inv", "oq", "output", ""),
+    )
 )
 _FUNCTIONS = {"tanh": ("tanh", {}), "hard_tanh": ("hard_tanh", {"slope": 0.5, "shift": 0.5})}
 

@@ -88,6 +88,13 @@ def across(config: object) -> keras.Model:
     return keras.Model(given, PQDense(config, 2, name="logits")(keras.layers.Flatten()(attended)))
 
 
+def shares(config: object) -> keras.Model:
+    features = keras.Input((6,), name="features")
+    hidden = PQDense(config, 8, name="hidden")(features)
+    found = PQSoftmax(config, stable=False, name="shares", quantize_output=True)(hidden)
+    return keras.Model(features, PQDense(config, 3, name="logits")(found))
+
+
 def filled(model: keras.Model, *, masked: bool) -> keras.Model:
     """Give a model random weights on no grid, its own bits to every quantiser, and masks."""
     for layer in model._flatten_layers():
@@ -117,6 +124,7 @@ def filled(model: keras.Model, *, masked: bool) -> keras.Model:
 def models() -> dict[str, Callable[[], keras.Model]]:
     fine = {"use_high_granularity_quantization": True, "granularity": "per_weight"}
     wrapped = {"overflow_mode_data": "WRAP", "overflow_mode_parameters": "WRAP", "round_mode": "TRN"}
+    folded = {"overflow_mode_data": "WRAP_SM", "overflow_mode_parameters": "WRAP_SM", "granularity": "per_weight"}
     multiplied = {"use_relu_multiplier": True, "overflow_mode_parameters": "SAT_SYM"}
 
     def of(build: Callable[[object], keras.Model], method: str, *, masked: bool, **changed: object) -> keras.Model:
@@ -133,6 +141,7 @@ def models() -> dict[str, Callable[[], keras.Model]]:
         "image_wanda": partial(of, image, "wanda", masked=True, granularity="per_channel"),
         "image_fine": partial(of, image, "pdp", masked=True, overflow_mode_parameters="WRAP", **fine),
         "dense_compressed": lambda: apply_compression(of(dense, "dst", masked=True)),
+        "shares_folded": partial(of, shares, "pdp", masked=True, **folded),
     }
 
 

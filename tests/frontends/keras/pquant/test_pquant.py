@@ -24,7 +24,7 @@ from tests.networks import weighted
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
 NAMES = (
     *("dense", "dense_compressed", "dense_fine", "dense_multiplied", "dense_wrapped"),
-    *("image", "image_fine", "image_wanda", "steps", "steps_fine"),
+    *("image", "image_fine", "image_wanda", "shares_folded", "steps", "steps_fine"),
     *(f"{made}{kind}" for made in ("across", "attention", "separable") for kind in ("", "_compressed", "_fine")),
 )
 

@@ -46,9 +46,13 @@ def settings(method: str, **changed: object) -> object:
     return config
 
 
+class Own(PQDense):
+    """A layer of a user's, which is one of PQuantML's all the same."""
+
+
 def dense(c: object) -> tuple[nn.Module, tuple[int, ...]]:
     first = (PQDense(c, 6, 8, quantize_output=True), PQBatchNorm1d(c, 8), PQActivation(c, quantize_output=True))
-    return nn.Sequential(*first, PQDense(c, 8, 5), PQActivation(c, "tanh"), PQDense(c, 5, 3)), (6,)
+    return nn.Sequential(*first, Own(c, 8, 5), PQActivation(c, "tanh"), PQDense(c, 5, 3)), (6,)
 
 
 def steps(c: object) -> tuple[nn.Module, tuple[int, ...]]:
@@ -112,7 +116,7 @@ WRAP = {"overflow_mode_data": "WRAP", "overflow_mode_parameters": "WRAP", "round
 BACK = {"overflow_mode_data": "WRAP_SM", "overflow_mode_parameters": "WRAP_SM", "round_mode": "RND_CONV"}
 CASES = (
     (dense, settings("dst", granularity="per_weight")),
-    (dense, settings("pdp", **BACK)),
+    (dense, settings("pdp", use_relu_multiplier=True, **BACK)),
     (attention, settings("cs", **BACK, **FINE)),
     (dense, settings("pdp", **FINE)),
     (dense, settings("wanda", **WRAP)),
@@ -162,12 +166,20 @@ def again(module: nn.Module, make: object, config: object, folder: Path) -> nn.M
     return frontends.read(f"factories:made@{folder / 'weights.pt'}")
 
 
-for make, config in CASES:
+def compressed(module: nn.Module) -> None:
+    for part in module.modules():
+        if hasattr(part, "apply_final_compression"):
+            part.apply_final_compression()
+
+
+for number, (make, config) in enumerate(CASES):
     module, shape = make(config)
     module.input_shape = shape
     with torch.no_grad():
         module(torch.zeros(2, *shape))
         fill(module.eval())
+        if number % 3 == 2:
+            compressed(module)
         features = 3 * torch.randn(64, *shape)
         wanted = module(features)
         given = features.movedim(1, -1) if make in {steps, image} else features
