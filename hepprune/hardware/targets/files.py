@@ -11,7 +11,7 @@ from hepprune.files import documents
 from hepprune.files.documents import Section
 from hepprune.hardware import devices
 from hepprune.hardware.resources import RESOURCES, Budget, Resources
-from hepprune.hardware.targets.target import TARGETS, Target
+from hepprune.hardware.targets.target import Target
 
 _MOST = 10**9  # of whole numbers: what is larger is not a count, and may be more than a float holds
 
@@ -61,23 +61,28 @@ class _TargetFile(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
     part: Annotated[str, Field(pattern=r"^\s*[A-Za-z0-9][A-Za-z0-9._-]*\s*$")] | None = None
-    clock_ns: Annotated[float, Field(gt=0)]
+    clock_ns: Annotated[float, Field(gt=0)] | None = None
     clock_uncertainty: Annotated[float, Field(ge=0, lt=1)] | None = None
     levels_per_cycle: Annotated[int, Field(ge=1, le=_MOST)] | None = None
     device: _Device | None = None
     reserved_cycles: Annotated[int, Field(ge=0, le=_MOST)] = 0
     budget: _Limits = Field(default_factory=_Limits)
     source: str = ""
+    confidence: Literal["published", "prototype", "user"] = "user"
     note: str = ""
 
     def _faults(self) -> Iterator[str]:
-        if self.budget.latency_ns is not None and self.budget.latency_ns <= self.reserved_cycles * self.clock_ns:
+        if self.budget.latency_ns is not None and self.budget.latency_ns <= self._reserved_ns:
             yield f"{self.reserved_cycles} reserved cycles leave nothing of {self.budget.latency_ns} ns"
         if self.budget.share is None and (self.budget.models > 1 or self.budget.taken != _Taken()):
             yield "budget.models and budget.taken divide a share of the chip; give budget.share"
         if self.part is None and (self.device is not None or self.budget.share is not None):
             asks = "device" if self.device is not None else "budget.share"
             yield f"{asks} is of a part; give part, too"
+
+    @property
+    def _reserved_ns(self) -> float:
+        return self.reserved_cycles * (self.clock_ns or 0.0)
 
     def target(self) -> Target:
         limits, own = self.budget, self.device
@@ -94,8 +99,8 @@ class _TargetFile(Section):
             whole = Resources(**{name: count / limits.models for name, count in left.items()})
         counts = {name: count for name in RESOURCES if (count := getattr(limits, name)) is not None}
         cells = Resources(**(whole.known() | counts))
-        latency = limits.latency_ns and limits.latency_ns - self.reserved_cycles * self.clock_ns
-        alike = {"name", "part", "clock_ns", "clock_uncertainty", "reserved_cycles", "source", "note"}
+        latency = limits.latency_ns and limits.latency_ns - self._reserved_ns
+        alike = {"name", "part", "clock_ns", "clock_uncertainty", "reserved_cycles", "source", "confidence", "note"}
         return Target(
             **self.model_dump(include=alike),
             budget=Budget(latency, limits.interval_cycles, cells),
@@ -103,6 +108,10 @@ class _TargetFile(Section):
             device_share=share,
             own_device=own_device,
         )
+
+
+_PRESETS = documents.read(Path(__file__).with_name("presets.yaml"), kind="targets", keys="of one target")
+TARGETS = {name: _TargetFile(name=name, **preset).target() for name, preset in _PRESETS.items()}
 
 
 def load(name_or_path: str | Path) -> Target:
@@ -118,9 +127,12 @@ def load(name_or_path: str | Path) -> Target:
         raise RecipeError(unknown("target", str(name_or_path), TARGETS) + ", or give the path of a YAML file")
     content = documents.read(path, kind="target", keys="name and clock_ns")
     try:
-        return _TargetFile.model_validate(content).target()
+        found = _TargetFile.model_validate(content)
     except ValidationError as problem:
         raise RecipeError(f"'{path}': {_first(problem)}") from problem
+    if found.clock_ns is None:
+        raise RecipeError(f"'{path}': clock_ns: missing")
+    return found.target()
 
 
 def _first(problem: ValidationError) -> str:
