@@ -12,8 +12,7 @@ from hepprune.data.jets import IS_FILLED, Flatten, checked
 from hepprune.data.production import KINDS, check_background
 from hepprune.errors import unknown
 from hepprune.files.documents import Section
-from hepprune.recipe.base import Positive, one_of, placed
-from hepprune.recipe.sections import Teacher
+from hepprune.recipe.sections import Positive, Teacher, one_of, placed
 
 
 def _spread(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from hepprune.data.expressions import grammar
 from hepprune.data.inputs import values
 from hepprune.files.documents import Section
 from hepprune.metrics import Conditions
-from hepprune.recipe.base import placed
 from hepprune.recipe.data import Data
+from hepprune.recipe.sections import placed
 from hepprune.task import BinaryLabel, Classes, Task, check_names, find
 
 TaskKind = Literal["classes", "binary", "multilabel", "regression", "reconstruction"]

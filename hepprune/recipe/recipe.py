@@ -11,10 +11,9 @@ from hepprune.files.documents import Section
 from hepprune.hardware.cost import COST_MODELS, measured
 from hepprune.metrics import Conditions, is_lower_better
 from hepprune.metrics.scores import is_fraction
-from hepprune.recipe.base import Positive, placed
 from hepprune.recipe.data import Data
 from hepprune.recipe.outputs import Head, Output, heads, outputs
-from hepprune.recipe.sections import Checks, Limits, Model, Prune, Search, Synthesis
+from hepprune.recipe.sections import Checks, Limits, Model, Positive, Prune, Search, Synthesis, placed
 from hepprune.search import moves
 from hepprune.search.stages import Settings
 from hepprune.task import Classes, Task, Tasks

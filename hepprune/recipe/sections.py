@@ -1,12 +1,14 @@
 """The sections of a recipe, each with its defaults and what its values may be; unknown keys are refused."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hepprune.data.inputs import TRANSFORMS
+from hepprune.errors import HeppruneError, check_known
 from hepprune.files.documents import Section
 from hepprune.fixed import FixedPoint
 from hepprune.metrics import is_lower_better
@@ -14,10 +16,31 @@ from hepprune.network.precision import Precision
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, schedules, selection
 from hepprune.recipe.architectures import Architecture
-from hepprune.recipe.base import Fraction, Positive, one_of, placed
 from hepprune.search.plans.solvers import SOLVERS
 from hepprune.search.stages import Settings
 from hepprune.training import Fit
+
+Positive = Annotated[int, Field(ge=1, le=10**9)]  # what is larger is not a count, and may be more than a float holds
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+@contextmanager
+def placed(before: str = "") -> Iterator[None]:
+    """Turn an error into one that pydantic says the place of."""
+    try:
+        yield
+    except HeppruneError as problem:
+        raise ValueError(f"{before}{problem}") from problem
+
+
+def one_of(kind: str, choices: Collection[str]) -> AfterValidator:
+    """Return what refuses all but these names of a kind."""
+
+    def known(name: str) -> str:
+        check_known(kind, name, choices, ValueError)
+        return name
+
+    return AfterValidator(known)
 
 
 class Teacher(Section):

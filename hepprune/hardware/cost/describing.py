@@ -38,7 +38,7 @@ class Options:
             check_known("strategy", self.strategy, layers.STRATEGIES, RecipeError)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Place:
     """Where a layer stands: the operations and shapes that come in, its own shape, and how its hardware is built."""
 
@@ -83,8 +83,9 @@ def describe(network: Network, layer: layers.Layer, known: Mapping[str, Operatio
     """Return the operation of one layer, given those of the layers it reads."""
     sources = network.sources.get(layer.name, ()) if not isinstance(layer, layers.Input) else ()
     before, arriving = tuple(known[name] for name in sources), tuple(network.shapes[name] for name in sources)
-    runs = network.runs(layer)
-    return PRICED.find(runs)(runs, _Place(layer, before, arriving, network.shapes[layer.name], options))
+    runs, shape = network.runs(layer), network.shapes[layer.name]
+    place = _Place(layer=layer, before=before, arriving=arriving, shape=shape, options=options)
+    return PRICED.find(runs)(runs, place)
 
 
 def with_dataflow(operations: Iterable[Operation]) -> tuple[Operation, ...]:

@@ -23,7 +23,7 @@ _POINTS = 12  # of a front
 Evaluate = Callable[[Plan], Plan]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Confirmed:
     """A solution whose plan meets the budget as the whole networks are priced: the shares of the limits they use.
 
@@ -70,7 +70,7 @@ def confirm(
     n_priced = len(plans)
     steps = tuple(_steps(problem, plans, chosen))
     solution = PlanSolution(solver=name, front=front, chosen=chosen, optimal=plans.complete, steps=steps)
-    return Confirmed(solution, chosen.used, n_priced, plans.n_plans)
+    return Confirmed(solution=solution, used=chosen.used, n_priced=n_priced, n_plans=plans.n_plans)
 
 
 def _evaluated(priced: PricedPlan, evaluate: Evaluate, limits: Figures) -> Plan:

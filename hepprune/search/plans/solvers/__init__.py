@@ -8,10 +8,9 @@ from typing import Protocol
 from hepprune.errors import RecipeError, check_known
 from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.pareto import PlanSolution
-from hepprune.search.plans.solvers.dynamic import dynamic_programming
 from hepprune.search.plans.solvers.evolve import check_trials, evolve
 from hepprune.search.plans.solvers.greedy import greedy
-from hepprune.search.plans.solvers.milp import exact
+from hepprune.search.plans.solvers.milp import dynamic_programming, exact
 
 __all__ = ["SOLVERS", "Solver", "check_trials", "dynamic_programming", "evolve", "exact", "find", "greedy"]
 
