@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from hepprune.data import awkward as ak
-from hepprune.data.files import hdf5, npz, parquet, root, slabs, trees
+from hepprune.data.files import npz, parquet, root, slabs, trees
 from hepprune.data.files.slabs import SlabFormat
 from hepprune.errors import DataError
 
 # Each has `columns`, `entries` and `iterate`; a folder is one of .npy files, and all else ROOT.
-_HDF5, _STACKS = SlabFormat(hdf5.opened), SlabFormat(npz.opened)
+_HDF5, _STACKS = SlabFormat(slabs.hdf5), SlabFormat(npz.opened)
 FORMATS: dict[str, ModuleType | SlabFormat] = {".h5": _HDF5, ".hdf5": _HDF5, ".parquet": parquet, ".npz": _STACKS}
 ARRAYS = "the arrays given"
 

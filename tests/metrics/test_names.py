@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hepprune import metrics
 from hepprune.errors import DataError
 from hepprune.metrics import Conditions, Sides
+from hepprune.metrics.working_points import EfficiencyAtBackground, EfficiencyAtRate
 
 JETS = Conditions(classes=("q", "g", "W/Z", "mse"), n_bunches=2544)
 
@@ -29,10 +30,10 @@ JETS = Conditions(classes=("q", "g", "W/Z", "mse"), n_bunches=2544)
         ("rejection(0.5, g)", metrics.Rejection(0.5, Sides((1,)))),
         ("rejection(50 %)", metrics.Rejection(0.5)),
         ("rejection(of=g, efficiency=5e-1)", metrics.Rejection(0.5, Sides((1,)))),
-        ("efficiency_at_background(.1%)", metrics.EfficiencyAtBackground(0.001)),
-        ("efficiency_at_rate(5 kHz)", metrics.EfficiencyAtRate(5.0, n_bunches=2544)),
-        ("efficiency_at_rate(5000Hz, n_bunches=2760)", metrics.EfficiencyAtRate(5.0, n_bunches=2760)),
-        ("efficiency_at_rate(0.04 MHz, g/q)", metrics.EfficiencyAtRate(40.0, Sides((1,), (0,)), n_bunches=2544)),
+        ("efficiency_at_background(.1%)", EfficiencyAtBackground(0.001)),
+        ("efficiency_at_rate(5 kHz)", EfficiencyAtRate(5.0, n_bunches=2544)),
+        ("efficiency_at_rate(5000Hz, n_bunches=2760)", EfficiencyAtRate(5.0, n_bunches=2760)),
+        ("efficiency_at_rate(0.04 MHz, g/q)", EfficiencyAtRate(40.0, Sides((1,), (0,)), n_bunches=2544)),
         ("resolution", metrics.Resolution()),
         ("resolution(relative)", metrics.Resolution(relative=True)),
         ("resolution(68 %, relative)", metrics.Resolution(0.68, relative=True)),
