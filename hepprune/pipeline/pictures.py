@@ -14,10 +14,9 @@ from hepprune.pipeline import feedback, pricing
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.outcome import Compared
 from hepprune.pipeline.taggers import loss_changes
-from hepprune.report import descent, designs, judged, plots
+from hepprune.report import descent, designs, plots
 from hepprune.report import summary as summaries
-from hepprune.report.designs import Counted, Designs
-from hepprune.report.judged import Judged
+from hepprune.report.designs import Counted, Designs, Judged
 from hepprune.report.plots import costs, gallery
 from hepprune.report.summary import Summary
 from hepprune.search.sensitivity import LEVELS
@@ -45,7 +44,7 @@ def keep(context: Context, start: feedback.Start, last: feedback.Turn, of: Compa
     )
     outputs = _judged(context, start, of)
     stored.write(Designs, context.build / designs.FILE, built)
-    judged.write(outputs, context.build / judged.FILE)
+    designs.write_judged(outputs, context.build / designs.JUDGED_FILE)
     for earlier in (context.build / "plots").glob("*.p??"):
         earlier.unlink()
     return built, outputs
@@ -59,7 +58,7 @@ def redraw(build: Path, folder: Path, *, label: str | None = None) -> dict[str, 
     """
     if descent.is_alone(build):
         raise ReportError(f"'{build}' holds a front and no run: its plots are front.png and front.pdf there")
-    summary, outputs = summaries.read(build / "summary.json"), judged.read(build / judged.FILE)
+    summary, outputs = summaries.read(build / "summary.json"), designs.read_judged(build / designs.JUDGED_FILE)
     with plots.labelled(label):
         return draw(summary, designs.read(build / designs.FILE), outputs, folder)
 
@@ -81,7 +80,7 @@ def _judged(context: Context, start: feedback.Start, of: Compared) -> tuple[Judg
     found = []
     for index, (name, output) in enumerate(recipe.outputs.items()):
         task = output.task
-        judged = Judged(
+        one = Judged(
             name=name,
             kind="classes" if isinstance(task, Classes) else "labels" if isinstance(task, MultiLabel) else "values",
             names=output.values,
@@ -91,7 +90,7 @@ def _judged(context: Context, start: feedback.Start, of: Compared) -> tuple[Judg
             n_bunches=recipe.n_bunches,
             score=task.conditions.of if isinstance(task, Regression) else None,
         )
-        found.append(judged)
+        found.append(one)
     return tuple(found)
 
 

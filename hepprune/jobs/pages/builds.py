@@ -9,7 +9,7 @@ from hepprune.jobs import models
 from hepprune.metrics import scores
 from hepprune.network import load
 from hepprune.pipeline import evidence, searches
-from hepprune.report import judged, table
+from hepprune.report import designs, table
 from hepprune.report import page as pages
 from hepprune.report import summary as summaries
 from hepprune.report.page import Cell, Page, PageSection, Table
@@ -124,7 +124,8 @@ def _differences(summary: Summary) -> Table:
 
 def _physics(build: Path) -> Iterator[tuple[str, str]]:
     """Yield the plots of each output, by their names: the kind of plot, and which output it is of."""
-    known = gallery.captions(judged.read(build / judged.FILE)) if (build / judged.FILE).is_file() else {}
+    kept = build / designs.JUDGED_FILE
+    known = gallery.captions(designs.read_judged(kept)) if kept.is_file() else {}
     for path in sorted((build / "plots").glob("*.png")):
         for kind, title in _OUTPUTS.items():
             place = path.stem.removeprefix(kind)

@@ -8,7 +8,7 @@ import numpy as np
 
 from hepprune import metrics
 from hepprune.metrics import Floats
-from hepprune.report.judged import Judged
+from hepprune.report.designs import Judged
 from hepprune.report.plots import distributions, physics
 from hepprune.report.plots.physics import Scored
 
