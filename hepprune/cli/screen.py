@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich import progress
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -39,6 +40,7 @@ Workers = Annotated[
     str | None, Option(help="Where work runs: serial, threads:N, processes:N, or dask:tcp://host:8786.")
 ]
 
+NARROW: dict[str, Any] = {"title_justify": "left", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
 _INTERRUPTED = 130
 log = logging.getLogger(__name__)
 log.addHandler(logging.NullHandler())  # before --log has a file, it would go to standard error

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich import box
 from rich.table import Table
 from typer import Argument, Option
 
@@ -95,13 +94,8 @@ def _table(found: "Study") -> Table:
     # what not all points have alike, and the clock in any case
     rows = [asdict(point.setting) for point in found]
     knobs = [name for name in _HEADS if name == "clock_ns" or len({row[name] for row in rows}) > 1]
-    table = Table(
-        title=f"the front on {found.target}, {found.io_type}, stage {found[0].estimate.stage}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
+    title = f"the front on {found.target}, {found.io_type}, stage {found[0].estimate.stage}"
+    table = Table(title=title, **screen.NARROW)
     for name in knobs:
         if name in {"model", "strategy"}:
             table.add_column(_HEADS[name], min_width=_LONGEST if name == "strategy" else None)

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from typer import Argument, Option
 
-from hepprune.cli.screen import AsJson, Screen, Workers, columns, numbers, show, words, workers
+from hepprune.cli.screen import NARROW, AsJson, Screen, Workers, columns, numbers, show, words, workers
 
 SourceArgument = Annotated[str, Argument(help="A recipe.yaml, or a model file or module:factory with --data.")]
 JetsOption = Annotated[Path | None, Option(help="Jets of a model: a recipe.yaml or an .npz with x and y.")]
@@ -57,20 +56,15 @@ def _compared(result: Any) -> Table:
     metrics = list(result.points[0].scores)[:_SHOWN]
     heads = [f"{scores.label(name)}{' %' * (scores.scale(name) != 1)}" for name in metrics]
     title = f"{result.name}, {len(result.seeds)} seeds, {result.n_test:,} test jets"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for head in ("method", "cut", "left", *heads, "LUT", f"gap{' %' * (scores.scale(metrics[0]) != 1)}"):
-        table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
+    table = columns(Table(title=title, **NARROW), ["method"], no_wrap=True)
+    columns(table, ("cut", "left", *heads, "LUT", f"gap{' %' * (scores.scale(metrics[0]) != 1)}"))
     first = next((point.method for point in result.points if point.sparsity), None)
     for point in result.points:
         gap = _cell(metrics[0], point.gap, sign=True)
-        table.add_row(
-            point.method,
-            f"{100 * point.sparsity:.6g}%",
-            f"{1 - point.zeros:.1%}",
-            *(_cell(name, point.scores[name]) for name in metrics),
-            "-" if point.lut is None else f"{point.lut:,.0f}",
-            "" if point.method == first or not point.sparsity else gap if point.significant else f"({gap})",
-        )
+        clear = "" if point.method == first or not point.sparsity else gap if point.significant else f"({gap})"
+        sizes, lut = (f"{100 * point.sparsity:.6g}%", f"{1 - point.zeros:.1%}"), f"{point.lut or 0:,.0f}"
+        judged = (_cell(name, point.scores[name]) for name in metrics)
+        table.add_row(point.method, *sizes, *judged, "-" if point.lut is None else lut, clear)
     table.caption = (
         f"left: weights that act; gap: {scores.label(metrics[0])} less that of {first} on the same seeds, in brackets "
         "within twice its error; ±: error of the mean over seeds"

@@ -100,10 +100,6 @@ def _with(column: Column, array: Any) -> Column:
     finite = values[np.isfinite(values)]
     ends = [end for end in (column.low, column.high) if end is not None]
     ends += [float(finite.min()), float(finite.max())] if len(finite) else []
-    return replace(
-        column,
-        low=min(ends, default=None),
-        high=max(ends, default=None),
-        missing=column.missing + len(values) - len(finite),
-        longest=longest if longest is None else max(longest, column.longest or 0),
-    )
+    low, high, missing = min(ends, default=None), max(ends, default=None), column.missing + len(values) - len(finite)
+    most = longest if longest is None else max(longest, column.longest or 0)
+    return replace(column, low=low, high=high, missing=missing, longest=most)

@@ -7,7 +7,7 @@ the median exactly; `docs/cost.md` holds all errors.
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from hepprune.hardware.cost import features, timing, trees
 from hepprune.hardware.cost.constants import UNMEASURED, Constants, shipped
@@ -53,21 +53,15 @@ def _by_shipped(operation: Operation, clock: Clock) -> LayerEstimate:
 
 
 def _priced(operation: Operation, clock: Clock, constants: Constants) -> LayerEstimate:
+    estimate = partial(LayerEstimate, layer=operation.name, kind=operation.kind)
     if operation.kind == "wiring":
         return LayerEstimate(layer=operation.name, resources=NOTHING, depth=0)
     if operation.kind == "input":  # the port is held once
         held = 0.0 if operation.streams else float(operation.n_in * operation.in_width)
-        return LayerEstimate(layer=operation.name, resources=Resources.logic(ff=held), depth=0, kind="input")
+        return estimate(resources=Resources.logic(ff=held), depth=0)
     found, (depth, interval) = _resources(operation, clock, constants)
     doubt = _uncertainty(operation, found, clock=clock, constants=constants)
-    return LayerEstimate(
-        layer=operation.name,
-        resources=found,
-        depth=depth,
-        uncertainty=doubt,
-        interval_cycles=interval,
-        kind=operation.kind,
-    )
+    return estimate(resources=found, depth=depth, uncertainty=doubt, interval_cycles=interval)
 
 
 def group_of(operation: Operation) -> str:

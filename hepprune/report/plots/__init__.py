@@ -83,32 +83,19 @@ def pareto(summary: Summary, path: Path) -> list[Path]:
     metric, points = next(iter(summary.baseline.scores)), summary.search
     scale, unit = scores.scale(metric), " [points]" if scores.scale(metric) != 1 else ""
     with canvas() as (figure, axes):
-        axes.errorbar(
-            [p.lut for p in points],
-            [scale * p.change for p in points],
-            yerr=[scale * (p.scores[metric].error or 0.0) for p in points],
-            fmt="o-",
-            markersize=4,
-            capsize=2,
-            alpha=0.5,
-            label="search (validation, estimated LUT, errors unpaired)",
-        )
+        luts, changes = [p.lut for p in points], [scale * p.change for p in points]
+        errors = [scale * (p.scores[metric].error or 0.0) for p in points]
+        label = "search (validation, estimated LUT, errors unpaired)"
+        axes.errorbar(luts, changes, errors, fmt="o-", markersize=4, capsize=2, alpha=0.5, label=label)
         named = (
             ("uniform", summary.uniform, summary.uniform_minus_baseline, "v"),
             ("hepprune", summary.compressed, summary.compressed_minus_baseline, "*"),
         )
         kind = "estimated" if summary.compressed.solved_lut is None else "solved"
         for name, tagger, gap, marker in named:
-            axes.errorbar(
-                tagger.lut,
-                scale * gap.scores[metric].value,
-                yerr=scale * gap.scores[metric].error,
-                fmt=marker,
-                markersize=12 if marker == "*" else 7,
-                capsize=3,
-                zorder=3,
-                label=f"{name} (test, {kind} LUT, errors paired)",
-            )
+            own, label = gap.scores[metric].times(scale), f"{name} (test, {kind} LUT, errors paired)"
+            style = {"fmt": marker, "markersize": 12 if marker == "*" else 7, "capsize": 3, "zorder": 3}
+            axes.errorbar(tagger.lut, own.value, own.error, label=label, **style)
         axes.plot(summary.baseline.lut, 0, "s", color="black", markersize=7, label="baseline")
         axes.axhline(0, color="black", linewidth=0.8)
         if "lut" in summary.budget:

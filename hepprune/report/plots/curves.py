@@ -106,18 +106,11 @@ def _draw(axes: Any, mine: PointColumns, colour: str, marker: str) -> None:
     """Draw the points of one strategy and clock: faint ones, then those of the front with their errors."""
     front = mine["front"]
     axes.plot(mine["lut"][~front], mine["total_ns"][~front], marker, color=colour, markersize=3, alpha=0.4, mew=0)
-    axes.errorbar(
-        mine["lut"][front],
-        mine["total_ns"][front],
-        xerr=np.nan_to_num(np.minimum(mine["lut_error"], 0.9 * mine["lut"])[front]),
-        yerr=np.nan_to_num(np.minimum(mine["latency_error_ns"], 0.9 * mine["total_ns"])[front]),
-        fmt=marker,
-        color=colour,
-        markersize=6,
-        elinewidth=0.8,
-        capsize=2,
-        alpha=0.9,
-    )
+    x, y = mine["lut"][front], mine["total_ns"][front]
+    x_error = np.nan_to_num(np.minimum(mine["lut_error"][front], 0.9 * x))
+    y_error = np.nan_to_num(np.minimum(mine["latency_error_ns"][front], 0.9 * y))
+    style = {"fmt": marker, "color": colour, "markersize": 6, "elinewidth": 0.8, "capsize": 2, "alpha": 0.9}
+    axes.errorbar(x, y, y_error, x_error, **style)
 
 
 def _is_measured(whole: PointColumns) -> NDArray[np.bool_]:
@@ -135,16 +128,13 @@ def _few(value: float, _place: int) -> str:
 def _legend(axes: Any, whole: PointColumns, clocks: NDArray[Any], *, budget: bool) -> None:
     from matplotlib.lines import Line2D
 
-    entries = [
-        Line2D([], [], color=f"C{place}", marker="o", linestyle="", label=str(strategy).replace("_", " "))
-        for place, strategy in enumerate(dict.fromkeys(whole["strategy"]))
+    strategies = [str(name).replace("_", " ") for name in dict.fromkeys(whole["strategy"])]
+    entries: list[dict[str, Any]] = [
+        {"color": f"C{place}", "marker": "o", "label": name} for place, name in enumerate(strategies)
     ]
-    entries += [
-        Line2D([], [], color="grey", marker=marker, linestyle="", label=f"{clock:g} ns")
-        for marker, clock in zip(_CLOCK_MARKERS * len(clocks), clocks, strict=False)
-    ]
-    if _is_measured(whole).any():
-        entries.append(Line2D([], [], color="black", marker="x", mew=2, linestyle="", label="measured"))
-    if budget:
-        entries.append(Line2D([], [], color="black", linestyle="--", label="budget"))
-    axes.legend(handles=entries, fontsize=9, loc="best", ncols=2)
+    marked = zip(_CLOCK_MARKERS * len(clocks), clocks, strict=False)
+    entries += [{"color": "grey", "marker": marker, "label": f"{clock:g} ns"} for marker, clock in marked]
+    entries += [{"color": "black", "marker": "x", "mew": 2, "label": "measured"}] if _is_measured(whole).any() else []
+    entries += [{"color": "black", "linestyle": "--", "label": "budget"}] if budget else []
+    handles = [Line2D([], [], **{"linestyle": "", **each}) for each in entries]
+    axes.legend(handles=handles, fontsize=9, loc="best", ncols=2)
