@@ -17,7 +17,7 @@ from hepprune.network import Network
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.recipe import Prune, Recipe
-from hepprune.task.sample import Sample
+from hepprune.task.sample import Sample, Split
 from hepprune.training import devices
 
 RECIPES = {".yaml", ".yml"}
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(Split):
     """A network for each seed, jets to train, validate and test it on, and the hardware it is meant for.
 
     A trained `model`, None for a recipe's own tagger, is the same for every seed. Batch size and learning rate are
@@ -36,9 +36,6 @@ class Source:
 
     name: str
     baseline: Callable[[int], Network]
-    train: Sample
-    validation: Sample
-    test: Sample
     target: Target
     strategy: str
     batch_size: int = 1024
@@ -66,15 +63,14 @@ def find(source: str, data: Path | None, build: Path, track: Track = silent) -> 
     whole = jets(data)[0]
     check(network, whole, model=source, data=data)
     first, second = round(_TRAIN * len(whole)), round(_VALIDATION * len(whole))
-    parts = [whole.taking(part) for part in (slice(first), slice(first, second), slice(second, None))]
-    if not all(map(len, parts)):
+    slices = {"train": slice(first), "validation": slice(first, second), "test": slice(second, None)}
+    parts: dict[str, Any] = {part: whole.taking(rows) for part, rows in slices.items()}
+    if not all(map(len, parts.values())):
         raise DataError(f"'{data}' has {len(whole)} jets, too few to train, validate and test on")
     return Source(
         name=name,
         baseline=lambda _: network,
-        train=parts[0],
-        validation=parts[1],
-        test=parts[2],
+        **parts,
         target=targets.load("generic_vu13p"),
         strategy="distributed_arithmetic",
         model=source,
@@ -134,9 +130,7 @@ def _of_recipe(recipe: Recipe, build: Path, track: Track) -> Source:
     return Source(
         name=recipe.name,
         baseline=baseline,
-        train=jets.train,
-        validation=jets.validation,
-        test=jets.test,
+        **jets.parts,
         target=context.target,
         strategy=recipe.strategy,
         batch_size=recipe.model.training.batch_size,

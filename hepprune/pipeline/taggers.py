@@ -12,7 +12,6 @@ from hepprune.data import jets as jet_samples
 from hepprune.data import reading, scaling
 from hepprune.data.jets import Jets
 from hepprune.errors import DataError, RecipeError, unknown
-from hepprune.files import content_hash
 from hepprune.network import Activation, Network, Weighted, identity, precision
 from hepprune.network.folding import fold_batch_norm
 from hepprune.pipeline import making, teaching
@@ -24,21 +23,17 @@ from hepprune.search import sensitivity
 from hepprune.search.moves.neurons import BLOCK
 from hepprune.studies import iterative
 from hepprune.task import Classes, MultiLabel, Reconstruction
-from hepprune.task.sample import Sample
+from hepprune.task.sample import Sample, Split
 
 _TYPE_JETS = 20_000  # enough to see the tails that integer bits are chosen from
 _STATISTICS_JETS = 16_384
 
 
 @dataclass(frozen=True, kw_only=True)
-class Samples:
-    """Scaled jets, split by event; `key` names them by content, `scalers` turn raw features into each input's."""
+class Samples(Split):
+    """Scaled jets, split by event; `scalers` turn raw features into each input's."""
 
-    train: Sample
-    validation: Sample
-    test: Sample
     scalers: dict[str, scaling.Scaler]
-    key: str
 
 
 def read_jets(context: Context) -> Samples:
@@ -53,9 +48,8 @@ def read_jets(context: Context) -> Samples:
         scaled = [{name: scalers[name].apply(parts[index]) for name, parts in split.items()} for index in range(3)]
         sizes = [len(next(iter(inputs.values()))) for inputs in scaled]
         advance(note=f"{sizes[0]:,} to train, {sizes[1]:,} to validate, {sizes[2]:,} to test")
-    parts = tuple(_sample(recipe, inputs) for inputs in teaching.taught(context, scaled))
-    key = content_hash([part.key for part in parts])
-    return Samples(train=parts[0], validation=parts[1], test=parts[2], scalers=scalers, key=key)
+    train, validation, test = (_sample(recipe, inputs) for inputs in teaching.taught(context, scaled))
+    return Samples(train=train, validation=validation, test=test, scalers=scalers)
 
 
 def _split(jets: Jets, fractions: tuple[float, ...], recipe: Recipe) -> tuple[Jets, ...]:

@@ -22,7 +22,7 @@ from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, plan, schedules, selection
 from hepprune.pruning.structure import surgery
 from hepprune.store import Store
-from hepprune.task.sample import Sample
+from hepprune.task.sample import Split
 from hepprune.training import Fit
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
@@ -99,16 +99,13 @@ class ComparisonMeans:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contest:
+class Contest(Split):
     """What methods are compared on: jets, sparsities, the fine-tuning after each cut, and the price in LUTs.
 
     Raises:
         NetworkError: there are no sparsities, or they fall or leave [0, 1].
     """
 
-    train: Sample
-    validation: Sample
-    test: Sample
     methods: tuple[Method, ...]
     fine_tune: Fit
     luts: Luts
@@ -123,7 +120,7 @@ class Contest:
     @cached_property
     def key(self) -> str:
         """The content hash of all that one step depends on, but for its network, method, sparsity and seed."""
-        return content_hash([each.key for each in (self.train, self.validation, self.test)], asdict(self.fine_tune))
+        return content_hash([part.key for part in self.parts.values()], asdict(self.fine_tune))
 
 
 def run(

@@ -21,7 +21,7 @@ from hepprune.metrics.scores import Stated, mean, means, primary
 from hepprune.network import Network, identity
 from hepprune.pruning import importance, masks, plan, schedules, selection
 from hepprune.store import Store
-from hepprune.task.sample import Sample
+from hepprune.task.sample import Split
 from hepprune.training import Fit
 
 KINDS = ("ticket", "new weights", "random mask")
@@ -54,7 +54,7 @@ class LotteryMeans:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Game:
+class Game(Split):
     """What tickets are drawn for: the jets, how each training goes, how far and in how many rounds weights are cut.
 
     Weights are ranked in each layer alone, and the layer that gives the logits is cut at half the rate, as in the
@@ -62,9 +62,6 @@ class Game:
     weights (Frankle et al., arXiv:1903.01611).
     """
 
-    train: Sample
-    validation: Sample
-    test: Sample
     fit: Fit
     sparsity: float = 0.98
     rounds: int = 10
@@ -73,7 +70,7 @@ class Game:
     @cached_property
     def key(self) -> str:
         """The content hash of all that one training depends on, but for its network and seed."""
-        return content_hash([each.key for each in (self.train, self.validation, self.test)], asdict(self.fit))
+        return content_hash([part.key for part in self.parts.values()], asdict(self.fit))
 
 
 def play(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,25 @@ class Sample:
     def root_weighted(self) -> "Sample":
         """Return the jets with the roots of their weights, for squares of what is linear in them."""
         return self if self.weight is None else replace(self, weight=self.weight.sqrt())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Jets to train, to validate and to test on; `key` names them by content."""
+
+    train: Sample
+    validation: Sample
+    test: Sample
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The samples by their names here."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @cached_property
+    def key(self) -> str:
+        """The hash of their content."""
+        return content_hash([part.key for part in self.parts.values()])
 
 
 def _weights(weight: Any) -> Tensor:

@@ -26,7 +26,7 @@ DEFAULT = Path(__file__).parents[2] / "hls_projects" / "jet_tagger" / "recipe.ya
 
 def samples(jets: tuple[Sample, Sample]) -> Samples:
     scaler = Scaler(tuple("abcdefgh"), np.zeros(8), np.ones(8))
-    return Samples(train=jets[0], validation=jets[1], test=jets[1], scalers={"features": scaler}, key="key")
+    return Samples(train=jets[0], validation=jets[1], test=jets[1], scalers={"features": scaler})
 
 
 def test_a_job_names_the_top_of_what_it_builds(tagger: Network, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def context(tmp_path: Path) -> Context:
 def samples(jets: tuple[Sample, Sample]) -> Samples:
     train, test = jets
     scaler = Scaler(tuple("abcdefgh"), np.zeros(8), np.ones(8))
-    return Samples(train=train, validation=test, test=test, scalers={"features": scaler}, key="key")
+    return Samples(train=train, validation=test, test=test, scalers={"features": scaler})
 
 
 def by_hand(folder: Path) -> None:

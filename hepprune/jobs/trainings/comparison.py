@@ -69,9 +69,7 @@ def compare(
     found = sources.find(source, data, build, track)
     fine_tune = Fit(epochs=epochs, batch_size=found.batch_size, learning_rate=found.learning_rate, patience=patience)
     contest = Contest(
-        train=found.train,
-        validation=found.validation,
-        test=found.test,
+        **found.parts,
         methods=contenders,
         fine_tune=fine_tune,
         luts=partial(predicted_luts, target=found.target, strategy=found.strategy),

@@ -118,7 +118,7 @@ def _game(source: str, build: Path, track: Track) -> tuple[str, tuple[int, ...],
     recipe = recipes.load(path)
     taggers.check_plain(recipe)
     jets = taggers.read_jets(Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track))
-    game = Game(train=jets.train, validation=jets.validation, test=jets.test, fit=_JETS)
+    game = Game(**jets.parts, fit=_JETS)
     return recipe.name, recipe.model.hidden, game
 
 
