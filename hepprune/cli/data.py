@@ -16,7 +16,7 @@ from hepprune.cli.screen import AsJson, Screen, Workers, columns, command, outpu
 from hepprune.cli.screen import show as show_parts
 
 if TYPE_CHECKING:
-    from hepprune.data.surveys import Survey
+    from hepprune.data.sources import Survey
 
 app = typer.Typer(help="Make and look at jets.", no_args_is_help=True)
 
@@ -50,9 +50,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show rows, columns, their ranges and what is missing, and a `data` section of a recipe to begin with."""
-    from hepprune.data import proposals, surveys
+    from hepprune.data import proposals, sources
 
-    found = list(surveys.surveys(file))
+    found = list(sources.surveys(file))
     sections = [asdict(each) | {"proposed": proposals.proposed(each)} for each in found]
     show_parts(sections, lambda: chain.from_iterable(map(_described, found)), as_json=as_json, plain=True)
 

@@ -49,9 +49,8 @@ def study(
     The same command again goes on from what is there. Ends with exit code 4 where designs wait for another machine.
     """
     from hepprune.errors import MeasurementAwaitedError
-    from hepprune.jobs import farm
+    from hepprune.jobs import farm, study
     from hepprune.jobs import study as studies
-    from hepprune.jobs.study import writing
 
     shown = screen.Screen()
     with screen.workers(executor) as pool, shown.progress:
@@ -75,7 +74,7 @@ def study(
             out=out,
             track=shown,
         )
-    screen.show(writing.as_json(found), lambda: (_table(found), *_lines(found)), as_json=as_json, plain=True)
+    screen.show(study.as_json(found), lambda: (_table(found), *_lines(found)), as_json=as_json, plain=True)
     if found.awaited:
         raise MeasurementAwaitedError("; ".join(found.awaited))
 

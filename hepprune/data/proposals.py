@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from hepprune.data.surveys import Column, Survey
+from hepprune.data.sources import Column, Survey
 
 _MOST_CLASSES, _MOST_FEATURES, _CONSTITUENTS, _FEW_OBJECTS = 32, 64, 16, 16
 _MOST_PIXELS, _LONGEST_NAME = 2**14, 64

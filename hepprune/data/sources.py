@@ -1,6 +1,7 @@
-"""Where jets come from: files of any format by their ending, several of them one after the other, or arrays."""
+"""Where jets come from: files by their names and patterns, or arrays in memory; and what a file of them holds."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hepprune.data import awkward as ak
-from hepprune.data.files import npz, parquet, root, slabs, trees
+from hepprune.data.files import branches, npz, parquet, root, slabs, trees
 from hepprune.data.files.slabs import SlabFormat
 from hepprune.errors import DataError
 
@@ -17,10 +18,10 @@ from hepprune.errors import DataError
 _HDF5, _STACKS = SlabFormat(slabs.hdf5), SlabFormat(npz.opened)
 FORMATS: dict[str, ModuleType | SlabFormat] = {".h5": _HDF5, ".hdf5": _HDF5, ".parquet": parquet, ".npz": _STACKS}
 ARRAYS = "the arrays given"
-
 # A file, several, a pattern of files, or trees by their files as uproot takes them; or arrays of one row per jet by
 # their names, or an awkward array of records.
 DataSource = str | Path | Sequence[str | Path] | Mapping[str, Any] | Any
+ROWS = 100_000  # that ranges are taken from
 
 
 def files(given: DataSource) -> list[Any]:
@@ -112,3 +113,93 @@ def _records(arrays: Any) -> dict[str, Any]:
 def _format(spec: str) -> ModuleType | SlabFormat:
     name, _ = trees.split(spec)
     return _STACKS if Path(name).is_dir() else FORMATS.get(Path(name).suffix, root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column: what it holds, from `low` to `high` where it is numbers, and how many values are not finite.
+
+    `longest` is the number of constituents of the row that has most; `trouble` says why a column cannot be read.
+    """
+
+    name: str
+    kind: str
+    low: float | None = None
+    high: float | None = None
+    missing: int = 0
+    longest: int | None = None
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What the first `n_read` of `n_rows` rows of a file or tree hold, and what a production calls its classes."""
+
+    file: str
+    n_rows: int
+    n_read: int
+    columns: tuple[Column, ...]
+    classes: tuple[str, ...] = ()
+
+
+def surveys(file: str) -> Iterator[Survey]:
+    """Yield what a file holds: of a ROOT file without a tree named, every tree.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    for found in files(file):
+        name, tree = trees.split(found)
+        several = name.endswith(".root") and not tree
+        for spec in [f"{name}:{path}" for path in root.tables(name)] if several else [found]:
+            yield survey(spec)
+
+
+def survey(spec: str, *, n_rows: int = ROWS) -> Survey:
+    """Return what a tree or file holds, ranges from its first rows.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    total, kinds = entries(spec), columns(spec)
+    try:
+        found = _columns(spec, kinds, n_rows)
+    except DataError:  # one is damaged, or of another length: each by itself
+        found = []
+        for name, kind in kinds.items():
+            try:
+                found += _columns(spec, {name: kind}, n_rows)
+            except DataError as problem:
+                found.append(Column(name=name, kind=kind, trouble=str(problem)))
+    n_read = min(n_rows, total)
+    return Survey(file=spec, n_rows=total, n_read=n_read, columns=tuple(found), classes=_written_classes(spec))
+
+
+def _written_classes(spec: str) -> tuple[str, ...]:
+    """Return the names of classes that `hepprune data make` wrote into a file, none of any other."""
+    name, _ = trees.split(spec)
+    try:
+        classes = root.metadata(Path(name)).get("classes", []) if name.endswith(".root") else []
+    except DataError:
+        return ()
+    return tuple(classes) if isinstance(classes, list) and all(isinstance(each, str) for each in classes) else ()
+
+
+def _columns(spec: str, kinds: Mapping[str, str], n_rows: int) -> list[Column]:
+    found = {name: Column(name=name, kind=kind) for name, kind in kinds.items()}
+    for chunk in iterate(spec, list(kinds), n_rows=n_rows):
+        found = {name: _with(column, chunk[name]) for name, column in found.items()}
+    return list(found.values())
+
+
+def _with(column: Column, array: Any) -> Column:
+    if branches.leaf(array) in {None, "string"}:
+        return column
+    longest = int(ak.max(ak.num(array), initial=0)) if array.ndim > 1 else None
+    values = np.asarray(ak.to_numpy(ak.flatten(array, axis=None)))
+    finite = values[np.isfinite(values)]
+    ends = [end for end in (column.low, column.high) if end is not None]
+    ends += [float(finite.min()), float(finite.max())] if len(finite) else []
+    low, high, missing = min(ends, default=None), max(ends, default=None), column.missing + len(values) - len(finite)
+    most = longest if longest is None else max(longest, column.longest or 0)
+    return replace(column, low=low, high=high, missing=missing, longest=most)

@@ -12,9 +12,9 @@ import yaml
 
 from hepprune import frontends
 from hepprune import recipe as recipes
-from hepprune.data import proposals, spreading, surveys
+from hepprune.data import proposals, sources, spreading
 from hepprune.data.expressions import grammar
-from hepprune.data.surveys import Survey
+from hepprune.data.sources import Survey
 from hepprune.errors import DataError, RecipeError, check_known
 from hepprune.files import replacing
 from hepprune.network import Network, precision
@@ -68,7 +68,7 @@ def draft(
     if path.exists():
         raise RecipeError(f"'{path}' is there already; name another file, or move it away")
     network = None if model is None else frontends.read(model)
-    found = max(surveys.surveys(data), key=lambda each: each.n_rows, default=None)
+    found = max(sources.surveys(data), key=lambda each: each.n_rows, default=None)
     if found is None:
         raise DataError(f"'{data}' holds no tree of jets")
     section = _section(found, network, features, label, ask)

@@ -2,12 +2,13 @@
 
 Which digits matter changes as weights are trained, and weights that may not take new ones train badly. So stages of
 cutting are followed by one long training in which the network settles: before each epoch the most valuable digits are
-chosen among all, ever fewer of them. Should the budget be missed all the same, what is left is trimmed.
+chosen among all, ever fewer of them. Should the budget be missed all the same, what is left is trimmed. On a processor
+or GPU the budget is a latency, and neurons go until the measured one meets its limit (`reach`).
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -19,17 +20,20 @@ from pydantic import TypeAdapter
 from hepprune import metrics, training
 from hepprune.errors import BudgetMissedError
 from hepprune.fixed import digits
+from hepprune.hardware.cost.measured import Meter, Timing
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.metrics.scores import led
 from hepprune.network import Network, identity
-from hepprune.pruning import masks, statistics
-from hepprune.pruning.structure import surgery
+from hepprune.pruning import importance, masks, statistics
+from hepprune.pruning.statistics import Statistics
+from hepprune.pruning.structure import coupling, surgery
 from hepprune.pruning.structure.constants import constants
 from hepprune.search import allocation
 from hepprune.search.allocation import bits
 from hepprune.search.allocation.competition import Narrowing
 from hepprune.search.cutting import cut_until, gather, trim
-from hepprune.search.moves import PerKernel, knobs, missed
+from hepprune.search.moves import Move, PerKernel, knobs, missed
+from hepprune.search.moves import neurons as coupled
 from hepprune.search.sensitivity import analyse
 from hepprune.search.stages import Outcome, Phase, Price, Problem, Settings, Stage, Step, of_graphs
 from hepprune.store import Store
@@ -37,6 +41,8 @@ from hepprune.task.sample import Sample
 from hepprune.training import Fit, Prepare
 
 _MORE = 6  # stages beyond twice the planned ones, after which a budget counts as missed
+_TURNS = 4  # searches, each aiming lower where the network as a whole was slower than its layers said
+_SLACK = 0.98
 
 
 def search(
@@ -211,3 +217,69 @@ def key_of(network: Network, problem: Problem) -> list[Any]:
     taught = identity(problem.teacher) if problem.teacher else None
     judged = metrics.own_content(problem.settings.objective)
     return [identity(network), jets, settings, limits, price, problem.seed, str(problem.propose), taught, *judged]
+
+
+@dataclass(frozen=True)
+class LatencyOutcome:
+    """The network found, and what it was and is measured to take as a whole."""
+
+    network: Network
+    before: Timing
+    after: Timing
+
+
+def reach(
+    network: Network,
+    train: Sample,
+    validation: Sample,
+    *,
+    meter: Meter,
+    limit_ns: float,
+    fine_tune: Fit,
+    stages: int = 4,
+    step: float = 0.1,
+    seed: int = 0,
+    advance: Callable[[Stage], None] = lambda _: None,
+) -> LatencyOutcome:
+    """Return a smaller network that runs within `limit_ns` on the meter's device, as measured.
+
+    The greedy search prices every cut by the table of measured layers; the result is measured as a whole, and where
+    that is still too slow the search goes on.
+
+    Raises:
+        BudgetMissedError: no cut is left, or the limit is out of reach.
+    """
+    before = meter.whole(network)
+    settings = Settings(stages=stages, step=step, digits=False, fine_tune=fine_tune, settle=fine_tune, trim=fine_tune)
+    # what the layers' sum is of the whole: so a limit on one is a limit on the other
+    budget = Budget(latency_ns=limit_ns * (meter.estimate(network).latency_ns / before.median_ns))
+
+    def price(masked: Network) -> Estimate:
+        return meter.estimate(surgery.shrink(masked))
+
+    problem = Problem(
+        train=train, validation=validation, budget=budget, price=price, propose=neurons, settings=settings, seed=seed
+    )
+    found, after = network, before
+    for _ in range(_TURNS):
+        found = search(found, problem, advance=advance).network
+        after = meter.whole(found)
+        if after.median_ns <= limit_ns:
+            return LatencyOutcome(found, before, after)
+        lower = _SLACK * limit_ns / after.median_ns * meter.estimate(found).latency_ns
+        problem = replace(problem, budget=Budget(latency_ns=lower), settings=replace(settings, stages=1))
+    raise BudgetMissedError(
+        f"the latency cannot be reached on {meter.device}: {limit_ns:,.0f} ns allowed, "
+        f"{after.median_ns:,.0f} ns at the closest point"
+    )
+
+
+def neurons(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
+    """Yield for each coupled group the cut of its least important neurons, to be really removed: zeros, no means."""
+    for each in coupled.find(network):
+        scores, alive = each.scores(statistics, importance.fisher), torch.nonzero(each.alive()).flatten()
+        n_cut = min(max(1, round(fraction * len(alive))), len(alive) - 1)
+        if n_cut < 1:
+            continue
+        units = alive[torch.argsort(scores[alive], stable=True)[:n_cut]]
+        yield Move(coupling.cuts(each.group, units.tolist()), float(scores[units].sum()), "neuron")

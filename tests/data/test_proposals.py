@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import uproot
 
-from hepprune.data import proposals, reading, surveys
-from hepprune.data.surveys import Column, Survey
+from hepprune.data import proposals, reading, sources
+from hepprune.data.sources import Column, Survey
 from hepprune.recipe.data import Data
 from tests.data.test_surveys import flat, write
 
@@ -35,7 +35,7 @@ COLLECTIONS = {
 
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_the_section_proposed_reads_the_file(name: str, tmp_path: Path) -> None:
-    (found,) = surveys.surveys(write(tmp_path / "jets.root", COLLECTIONS[name]))
+    (found,) = sources.surveys(write(tmp_path / "jets.root", COLLECTIONS[name]))
     section = proposals.proposed(found)
     wanted = Data.model_validate(section)
     jets = reading.read_inputs(
@@ -62,7 +62,7 @@ def test_the_section_proposed_reads_the_file(name: str, tmp_path: Path) -> None:
 
 
 def test_an_image_of_regions_is_proposed_with_the_classes_that_were_made() -> None:
-    found = surveys.survey(f"{CALO}:Jets")
+    found = sources.survey(f"{CALO}:Jets")
     section = proposals.proposed(found)
     assert section["image"] == {
         "x": "Region_iphi",
@@ -96,7 +96,7 @@ def test_classes_are_counted_where_a_file_does_not_name_them_well(
 ) -> None:
     with uproot.recreate(tmp_path / "jets.root") as file:
         file["Jets"], file["metadata"] = {"pt": np.arange(6.0), "label": np.arange(6) % 3}, written
-    (found,) = surveys.surveys(str(tmp_path / "jets.root"))
+    (found,) = sources.surveys(str(tmp_path / "jets.root"))
     assert proposals.proposed(found)["classes"] == (named or ["class_0", "class_1", "class_2"])
 
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import uproot
 
-from hepprune.data import surveys
+from hepprune.data import sources
 
 N_JETS = 50
 CALO = Path(__file__).parents[2] / "datasets/calo_regions.root"
@@ -35,7 +35,7 @@ def test_ranges_kinds_and_what_is_not_finite_are_told(tmp_path: Path) -> None:
     columns = flat()
     columns["pt"][[3, 4]] = np.nan
     columns["cand_pt"] = ak.Array([[1.0, 2.0]] * 49 + [[7.0] * 5])
-    (found,) = surveys.surveys(write(tmp_path / "jets.root", columns))
+    (found,) = sources.surveys(write(tmp_path / "jets.root", columns))
     assert (found.n_rows, found.n_read) == (N_JETS, N_JETS)
     known = {column.name: column for column in found.columns}
     assert (known["mass"].low, known["mass"].high, known["mass"].missing, known["mass"].kind) == (0, 49, 0, "float")
@@ -46,16 +46,16 @@ def test_ranges_kinds_and_what_is_not_finite_are_told(tmp_path: Path) -> None:
 def test_every_tree_of_a_file_is_told_and_ranges_are_of_the_first_rows(tmp_path: Path) -> None:
     with uproot.recreate(tmp_path / "jets.root") as file:
         file["One"], file["Two"] = {"a": np.arange(9)}, {"b": np.arange(3)}
-    found = list(surveys.surveys(str(tmp_path / "jets.root")))
+    found = list(sources.surveys(str(tmp_path / "jets.root")))
     assert [(each.file.rpartition(":")[2], each.n_rows) for each in found] == [("One", 9), ("Two", 3)]
-    some = surveys.survey(found[0].file, n_rows=4)
+    some = sources.survey(found[0].file, n_rows=4)
     assert (some.n_rows, some.n_read, some.columns[0].high) == (9, 4, 3)
 
 
 def test_columns_that_do_not_go_together_are_told_one_by_one(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "jets.h5", "w") as file:
         file["a"], file["b"], file["empty"], file["text"] = np.arange(4), np.ones((3, 2)), np.ones(0), [b"x", b"y"]
-    (found,) = surveys.surveys(str(tmp_path / "jets.h5"))
+    (found,) = sources.surveys(str(tmp_path / "jets.h5"))
     known = {column.name: column for column in found.columns}
     assert (known["a"].high, known["b"].longest, known["text"].high) == (3, 2, None)
     assert "has no rows" in str(known["empty"].trouble)

@@ -7,7 +7,7 @@ import pytest
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.cost.measured import Meter, Timing
 from hepprune.network import Layer, Network
-from hepprune.search import latency
+from hepprune.search import greedy
 from hepprune.task.sample import Sample
 from hepprune.training import Fit, multilayer_perceptron
 from tests.networks import weighted
@@ -32,7 +32,7 @@ def test_neurons_really_go_until_the_limit_holds(jets: tuple[Sample, Sample]) ->
     network = multilayer_perceptron(8, (32, 24), 5, seed=1)
     meter = Counting("torch:cpu")
     limit = meter.whole(network).median_ns / 2
-    outcome = latency.reach(network, *jets, meter=meter, limit_ns=limit, fine_tune=FIT, stages=2, step=0.2)
+    outcome = greedy.reach(network, *jets, meter=meter, limit_ns=limit, fine_tune=FIT, stages=2, step=0.2)
     assert outcome.after.median_ns == meter.whole(outcome.network).median_ns <= limit
     sizes = [layer.n_out for layer in weighted(outcome.network)]
     assert sizes[0] < 32
@@ -49,7 +49,7 @@ def test_filters_states_and_heads_of_any_graph_go_too(name: str, jets: tuple[Sam
     shape = network.input.features_shape
     train, validation = (Sample(part.first(600).features.reshape(-1, *shape), part.first(600).y) for part in jets)
     limit = 0.6 * meter.whole(network).median_ns
-    outcome = latency.reach(network, train, validation, meter=meter, limit_ns=limit, fine_tune=FIT, stages=2, step=0.2)
+    outcome = greedy.reach(network, train, validation, meter=meter, limit_ns=limit, fine_tune=FIT, stages=2, step=0.2)
     assert outcome.after.median_ns == meter.whole(outcome.network).median_ns <= limit
     assert sum(outcome.network.sizes.values()) < sum(network.sizes.values())
 
@@ -57,5 +57,5 @@ def test_filters_states_and_heads_of_any_graph_go_too(name: str, jets: tuple[Sam
 def test_a_limit_out_of_reach_is_refused(jets: tuple[Sample, Sample]) -> None:
     network, meter = multilayer_perceptron(8, (6,), 5, seed=1), Counting("torch:cpu")
     with pytest.raises(BudgetMissedError, match=r"the latency|the budget cannot be reached"):
-        latency.reach(network, *jets, meter=meter, limit_ns=20, fine_tune=FIT, stages=1)
+        greedy.reach(network, *jets, meter=meter, limit_ns=20, fine_tune=FIT, stages=1)
     assert math.isfinite(meter.whole(network).median_ns)

@@ -2,33 +2,36 @@
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from hepprune import frontends
 from hepprune import recipe as recipes
-from hepprune.errors import RecipeError
+from hepprune.errors import RecipeError, ReportError
+from hepprune.files import write_csv, write_json
 from hepprune.hardware import budgets, targets
 from hepprune.hardware.targets import Target
-from hepprune.jobs import sources
+from hepprune.jobs import estimation, sources
 from hepprune.jobs.sources import RECIPES, by_recipe
-from hepprune.jobs.study import measuring, writing
+from hepprune.jobs.study import measuring
 from hepprune.jobs.study.measuring import SynthesisRequest
 from hepprune.jobs.study.pricing import Bench, EvaluationJets
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
+from hepprune.report.plots import costs, curves
 from hepprune.store import Store
 from hepprune.studies import fronts
 from hepprune.studies.grid import Grid
-from hepprune.studies.points import Study
+from hepprune.studies.points import Study, columns
 from hepprune.task.sample import Sample
 
 __all__ = ["SynthesisRequest", "study"]
-
 Models = str | Path | Network | Sequence[Any] | Mapping[str, Any]
 _NONE = SynthesisRequest()
 _MOST_JETS = 20_000  # that choose integer bits, and that networks are evaluated on
+_STACKED = 8  # points whose latency is drawn layer by layer
 
 
 @by_recipe("models", "data")
@@ -88,7 +91,7 @@ def study(
         store=Store(None if out is None else out / "state"),
     )
     found = _studied(bench, synthesis, out, track)
-    return found if out is None else writing.write(found, out)
+    return found if out is None else write(found, out)
 
 
 def _studied(bench: Bench, synthesis: SynthesisRequest, out: Path | None, track: Track) -> Study:
@@ -161,3 +164,50 @@ def _evaluation(
     for name, network in networks.items():
         sources.check(network, judged, model=name, data=data if isinstance(data, str | Path) else "the sample")
     return EvaluationJets(train.first(_MOST_JETS), judged.first(_MOST_JETS), metric or judged.task.metrics[0])
+
+
+def write(study: Study, folder: Path) -> Study:
+    """Write study.csv, study.json and the plots into a folder, and return the study with their paths."""
+    table = write_csv(folder / "study.csv", columns(study), (point.row() for point in study))
+    files = {"csv": str(table), **_plots(study, folder)}
+    found = replace(study, files=files | {"json": str(folder / "study.json")})
+    write_json(folder / "study.json", as_json(found))
+    return found
+
+
+def as_json(study: Study) -> dict[str, object]:
+    """Return a study as JSON values: its points as rows, with the latency and cells of each layer of the front."""
+    rows = [point.row() | {"name": point.setting.name, "failure": point.failure} for point in study]
+    layers = {point.setting.name: [asdict(layer) for layer in point.estimate.layers] for point in study.front}
+    own = {name: getattr(study, name) for name in ("target", "io_type", "metric", "n_jets", "illegal", "files")}
+    own |= {"notes": list(study.notes), "awaited": list(study.awaited)}
+    return own | {"points": rows, "front_layers": layers}
+
+
+def _plots(study: Study, folder: Path) -> dict[str, str]:
+    # what was measured, then the fastest of the front that fit
+    fitting = [point for point in study.front if point.fits] or list(study.front)
+    found = {point.setting.name: point for point in (*study.measured, *fitting)}
+    stacked = sorted(list(found.values())[:_STACKED], key=lambda point: point.whole_ns)
+    limit = study[0].budget.latency_ns
+    whole = None if limit is None else limit + study[0].reserved_ns  # the same at every clock
+    drawn = {
+        "latency_against_lut": curves.latency_against_lut(
+            study.to_arrays(), folder / "latency_against_lut", budget_ns=whole, budget_lut=study[0].budget.resources.lut
+        ),
+        "latency_by_layer": costs.latency_stack(
+            {point.setting.name: point.estimate for point in stacked},
+            folder / "latency_by_layer",
+            budget_ns=whole,
+            reserved_ns={point.setting.name: point.reserved_ns for point in stacked},
+            measured_ns={
+                point.setting.name: point.reserved_ns + point.measurement.latency_ns
+                for point in stacked
+                if point.measurement and point.measurement.latency_ns
+            },
+        ),
+    }
+    name = "predicted_against_measured"
+    with suppress(ReportError):  # where no two designs of the ledger were both
+        drawn[name] = list(estimation.from_ledger(folder / "ledger.sqlite", plot=folder / name).files)
+    return {name: str(paths[0]) for name, paths in drawn.items() if paths}

@@ -12,7 +12,7 @@ from hepprune.jobs.sources import by_recipe
 from hepprune.metrics.scores import Stated, headline
 from hepprune.network import Network, precision
 from hepprune.pipeline.context import Track, silent
-from hepprune.search import latency
+from hepprune.search import greedy
 from hepprune.search.stages import Stage
 from hepprune.task.sample import Sample
 from hepprune.training import Fit
@@ -75,7 +75,7 @@ def reach(
     quantised = precision.is_quantised(network)
     fine_tune = Fit(epochs=epochs, batch_size=found.batch_size, learning_rate=found.learning_rate, quantised=quantised)
     with track(f"{device}, {limit_ns / 1000:,.1f} us", stages) as advance:
-        outcome = latency.reach(
+        outcome = greedy.reach(
             network,
             found.train,
             found.validation,
