@@ -1,7 +1,8 @@
 """The errors a user may meet, each one sentence that names the culprit, the place and the choices."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 _BEGINNING, _END = 1500, 400  # characters that are kept of a sentence that quotes too much
@@ -77,6 +78,26 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     near = get_close_matches(name, known, n=3, cutoff=0.4)
     ordered = near + [choice for choice in known if choice not in near]
     return f"unknown {kind} '{name}'; choose one of: {', '.join(ordered)}"
+
+
+@contextmanager
+def explained(error: Callable[[str], HeppruneError], sentence: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Raise what goes wrong inside, where it is of these kinds, as one error with one sentence.
+
+    A sentence that ends in a colon goes on with what the problem says.
+    """
+    try:
+        yield
+    except kinds as problem:
+        raise error(f"{sentence} {said(problem)}" if sentence.endswith(":") else sentence) from problem
+
+
+def said(problem: Exception) -> str:
+    """Return what a problem says in one line, of the file system the reason alone."""
+    if isinstance(problem, HeppruneError):
+        return str(problem)
+    text = getattr(problem, "strerror", None) or str(problem).strip() or type(problem).__name__
+    return str(text).splitlines()[0][:200]
 
 
 def check_known(kind: str, name: str, choices: Collection[str], error: type[Exception]) -> None:

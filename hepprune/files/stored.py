@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from hepprune.errors import HeppruneError
+from hepprune.errors import HeppruneError, explained
 from hepprune.files import write_text
 
 T = TypeVar("T")
@@ -23,10 +23,8 @@ def read(adapter: TypeAdapter[T], path: Path, *, error: type[HeppruneError] = He
     Raises:
         HeppruneError: as `error`, the file cannot be read, is damaged, or is of another version.
     """
-    try:
+    with explained(error, f"'{path}' cannot be read:", OSError):
         content = path.read_bytes()
-    except OSError as problem:
-        raise error(f"'{path}' cannot be read: {problem.strerror}") from problem
     return parse(adapter, content, str(path), error=error)
 
 

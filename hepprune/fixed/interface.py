@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from hepprune.errors import DataError, NetworkError
+from hepprune.errors import DataError, NetworkError, explained
 from hepprune.files import write_text
 from hepprune.fixed import FixedPoint
 
@@ -191,11 +191,8 @@ def read(path: Path) -> Interface:
     Raises:
         DataError: it is missing, too large, or does not hold what `write` writes.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as problem:
-        raise DataError(f"'{path}' cannot be read: {problem.strerror}") from problem
+    with explained(DataError, f"'{path}' cannot be read:", OSError), path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise DataError(f"'{path}' is larger than {MAX_BYTES} bytes, so it is not a scaler.json")
     try:

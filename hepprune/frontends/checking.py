@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.network import BatchNorm, Input, Layer, Network, Recurrent, Weighted
 from hepprune.network.ranges import intervals
 
@@ -149,11 +149,8 @@ def _first_difference(mine: _Tensors, own: _Tensors, *, exact: bool) -> str:
 
 def _check_run(written: Reading, given: Sequence[Tensor], wanted: Sequence[Tensor], limit: float) -> None:
     n_jets = len(given[0])
-    try:
+    with explained(partial(_refusal, written=written), f"it cannot run on {n_jets} jets:", *_FAILURES):
         found = written.run(given) if written.run is not None else wanted
-    except _FAILURES as problem:
-        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
-        raise _refusal(f"it cannot run on {n_jets} jets: {reason[:200]}", written) from problem
     if not _agree(wanted, found, limit):
         raise _refusal(f"on {n_jets} jets its outputs are others than the network's", written)
 

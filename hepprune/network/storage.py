@@ -10,7 +10,7 @@ import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
-from hepprune.errors import HeppruneError, NetworkError, check_known
+from hepprune.errors import HeppruneError, NetworkError, check_known, explained
 from hepprune.files import arrays, content_hash, replacing
 from hepprune.fixed import Quantiser
 from hepprune.fixed.quantisers import from_json
@@ -42,15 +42,13 @@ def load(path: Path) -> Network:
     """
     if not path.is_file():
         raise NetworkError(f"no network file at '{path}'")
-    try:
+    with explained(NetworkError, f"'{path}' is not a network saved by hepprune:", *_DAMAGE):
         found = arrays.read(path, max_bytes=_MAX_BYTES)
         header = json.loads(str(found.pop(_HEADER)))
         check_depth(len(header["layers"]))
         tensors = {name: torch.as_tensor(array) for name, array in found.items()}
         layers = [_layer(dict(settings), tensors) for settings in header["layers"]]
         return Network(layers, header["sources"], header.get("outputs"))
-    except _DAMAGE as problem:
-        raise NetworkError(f"'{path}' is not a network saved by hepprune: {problem}") from problem
 
 
 def identity(network: Network) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hepprune.errors import DataError, NetworkError
+from hepprune.errors import DataError, NetworkError, explained
 from hepprune.network import Network
 from hepprune.network.node import as_tuple
 from hepprune.pruning import compensation, importance, masks, selection, structured
@@ -116,10 +116,8 @@ def as_sample(data: SampleLike, network: Network) -> Sample:
 
 
 def _real(values: Any, what: str) -> Tensor:
-    try:
+    with explained(DataError, f"the {what} of the jets are not numbers:", TypeError, ValueError, RuntimeError):
         found = torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError) as problem:
-        raise DataError(f"the {what} of the jets are not numbers: {problem}") from problem
     if found.is_complex():
         raise DataError(f"the {what} of the jets are complex numbers, and must be real")
     return found

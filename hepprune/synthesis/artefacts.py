@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from hepprune.errors import ReportError
+from hepprune.errors import ReportError, explained
 from hepprune.synthesis.reports.registry import MAX_BYTES, decoded
 
 MAX_FILES = 100_000
@@ -87,7 +87,7 @@ def collect(path: Path) -> Collection:
     artefacts: list[Artefact] = []
     refused: list[tuple[str, str]] = []
     room = MAX_TEXT_BYTES
-    try:
+    with explained(ReportError, f"'{path}' cannot be read:", *_BROKEN):
         for count, member in enumerate(_looked_into(_members(path))):
             if count >= MAX_FILES:
                 raise ReportError(f"'{path}' holds more than {MAX_FILES:,} files; give the project's own folder")
@@ -99,8 +99,6 @@ def collect(path: Path) -> Collection:
             else:
                 room -= len(text)
                 artefacts.append(Artefact(Path(member.name), text))
-    except _BROKEN as problem:
-        raise ReportError(f"'{path}' cannot be read: {str(problem) or type(problem).__name__}") from problem
     return Collection(tuple(artefacts), tuple(refused))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hepprune.errors import PrerequisiteError, ReportError
+from hepprune.errors import PrerequisiteError, ReportError, explained
 from hepprune.files import replacing, write_csv
 from hepprune.hardware.resources import RESOURCES, Estimate
 from hepprune.synthesis.failures import Failure
@@ -71,16 +71,12 @@ def _harmless(value: object) -> object:
 
 
 def _parquet(table: list[LedgerRow], out: Path) -> None:
-    try:
+    lacking = "a .parquet file needs pyarrow: pip install 'hepprune[parquet]', or give .csv"
+    with explained(PrerequisiteError, lacking, ImportError):
         import pyarrow as pa
         from pyarrow import parquet
-    except ImportError as problem:
-        raise PrerequisiteError(
-            "a .parquet file needs pyarrow: pip install 'hepprune[parquet]', or give .csv"
-        ) from problem
-    try:
+    unfit = "a value does not fit its column in Parquet, write .csv:"
+    with explained(ReportError, unfit, pa.ArrowException, OverflowError):
         columns = {name: pa.array([row[name] for row in table], kind) for name, kind in _TYPES.items()}
-    except (pa.ArrowException, OverflowError) as problem:
-        raise ReportError(f"a value does not fit its column in Parquet, write .csv: {problem}") from problem
     with replacing(out) as temporary:
         parquet.write_table(pa.table(columns), temporary)

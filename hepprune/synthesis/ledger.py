@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from hepprune.errors import ReportError
+from hepprune.errors import ReportError, explained
 from hepprune.files import content_hash
 from hepprune.hardware.resources import Estimate, Measurement
 from hepprune.synthesis.failures import Failure
@@ -275,11 +275,9 @@ def existing(path: Path) -> Ledger:
 
 
 def _copy(ledger: Path, copy: Path) -> None:
-    try:
-        with (
-            closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)) as source,
-            closing(sqlite3.connect(copy)) as target,
-        ):
-            source.backup(target)
-    except sqlite3.Error as problem:
-        raise ReportError(f"the ledger '{ledger}' cannot be read: {problem}") from problem
+    with (
+        explained(ReportError, f"the ledger '{ledger}' cannot be read:", sqlite3.Error),
+        closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)) as source,
+        closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target)

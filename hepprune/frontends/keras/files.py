@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.frontends.keras.hdf5 import ArrayFile, joined, opened
 from hepprune.frontends.keras.registry import LAYERS, Floats
 
@@ -62,10 +62,8 @@ def read_model(path: Path) -> KerasModel:
     """
     if not path.is_file():
         raise NetworkError(f"no model file at '{path}'")
-    try:
+    with explained(NetworkError, f"'{path}' cannot be read as a model of Keras:", *_DAMAGE, NetworkError):
         return _read(path)
-    except (*_DAMAGE, NetworkError) as problem:
-        raise NetworkError(f"'{path}' cannot be read as a model of Keras: {problem}") from problem
 
 
 def _read(path: Path) -> KerasModel:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.frontends.checking import RunModel
 from hepprune.frontends.keras.files import KerasModel, leaves, read_model, weights_beside
 
@@ -42,11 +42,9 @@ def saved(model: Any, folder: Path) -> Path:
     framework = import_module(root_of(model) or "keras")
     new = int(framework.__version__.split(".")[0]) > 2
     path = folder / ("model.keras" if new else "model.h5")
-    with warnings.catch_warnings(action="ignore"):
-        try:
-            model.save(path, **({} if new else {"include_optimizer": False}))
-        except (NotImplementedError, TypeError, ValueError) as problem:
-            raise NetworkError(f"the model '{model.name}' cannot be saved by its framework: {problem}") from problem
+    refused, kinds = f"the model '{model.name}' cannot be saved by its framework:", (NotImplementedError, TypeError)
+    with warnings.catch_warnings(action="ignore"), explained(NetworkError, refused, *kinds, ValueError):
+        model.save(path, **({} if new else {"include_optimizer": False}))
     return path
 
 

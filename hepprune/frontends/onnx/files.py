@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 
 MAX_BYTES = 2**30
 MAX_NODES = 2**14
@@ -35,7 +35,7 @@ def load(model: Any) -> Any:
             raise NetworkError(f"an object of type {type(model).__name__} is not an ONNX model")
         proto, title, folder = onnx.ModelProto(), given.graph.name or "the ONNX model", None
         proto.CopyFrom(given)
-    try:
+    with explained(NetworkError, f"{title}:", NetworkError):
         _check_plain(proto)
         _check_sizes(proto.graph)
         for tensor in _tensors(proto.graph):
@@ -43,8 +43,6 @@ def load(model: Any) -> Any:
                 _embed(tensor, folder)
         _check_format(proto)
         _gather_constants(proto)
-    except NetworkError as problem:
-        raise NetworkError(f"{title}: {problem}") from problem
     return proto
 
 
@@ -52,17 +50,13 @@ def _parsed(path: Path) -> Any:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    try:
+    with explained(NetworkError, f"{path.name} cannot be read:", OSError):
         if path.stat().st_size > MAX_BYTES:
             raise NetworkError(f"{path.name} is larger than 2**30 bytes")
         content = path.read_bytes()
-    except OSError as problem:
-        raise NetworkError(f"{path.name} cannot be read: {problem.strerror}") from problem
     proto = onnx.ModelProto()
-    try:
+    with explained(NetworkError, f"{path.name} is not an ONNX model, or is truncated", DecodeError):
         proto.ParseFromString(content)
-    except DecodeError as problem:
-        raise NetworkError(f"{path.name} is not an ONNX model, or is truncated") from problem
     return proto
 
 
@@ -115,7 +109,7 @@ def _embed(tensor: Any, folder: Path | None) -> None:
     path = (root / location).resolve()
     if not location or Path(location).is_absolute() or ".." in Path(location).parts or not path.is_relative_to(root):
         raise NetworkError(f"tensor '{tensor.name}' asks for the file '{location[:80]}' outside the model's folder")
-    try:
+    with explained(NetworkError, f"tensor '{tensor.name}' cannot be read from '{location[:80]}'", OSError, ValueError):
         start, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
         with path.open("rb") as file:
             size = path.stat().st_size
@@ -124,8 +118,6 @@ def _embed(tensor: Any, folder: Path | None) -> None:
                 raise NetworkError(f"tensor '{tensor.name}' is not whole in '{location}'")
             file.seek(start)
             tensor.raw_data = file.read(length)
-    except (OSError, ValueError) as problem:
-        raise NetworkError(f"tensor '{tensor.name}' cannot be read from '{location[:80]}'") from problem
     tensor.data_location = 0
     del tensor.external_data[:]
 
@@ -148,10 +140,9 @@ def _check_format(proto: Any) -> None:
     for entry in proto.graph.output:
         if entry.name not in made:
             raise NetworkError(f"output '{entry.name}' is made by no node")
-    try:
+    unsound = (onnx.checker.ValidationError, ValueError)  # ValueError: text that is not UTF-8
+    with explained(NetworkError, "the model is malformed:", *unsound):
         onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, ValueError) as problem:  # ValueError: text that is not UTF-8
-        raise NetworkError(f"the model is malformed: {next(iter(str(problem).splitlines()), '')[:200]}") from problem
 
 
 def _gather_constants(proto: Any) -> None:

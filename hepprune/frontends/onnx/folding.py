@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import OnnxNode
 from hepprune.frontends.onnx.operators.registry import counted, numbers
@@ -48,16 +48,14 @@ def folded(node: OnnxNode, given: list[FileConstant | None]) -> FileConstant:
     """
     tensors = [None if array is None else array.acting for array in given]
     fixed = all(array is None or array.fixed for array in given)
-    try:
+    damage = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)
+    with explained(NetworkError, f"'{node.name}' ({node.kind}) cannot be computed:", *damage):
         if node.kind in _ELEMENTWISE:
             present = [tensor for tensor in tensors if tensor is not None]
             _check(node, np.broadcast_shapes(*(tuple(tensor.shape) for tensor in present)))
             return FileConstant(tensor=_ELEMENTWISE[node.kind](*present), fixed=fixed)
         if node.kind in _MAKING:
             return FileConstant(tensor=_MAKING[node.kind](node, *given), fixed=fixed)
-    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as problem:
-        reason = (str(problem).splitlines() or [""])[0]
-        raise NetworkError(f"'{node.name}' ({node.kind}) cannot be computed: {reason[:200]}") from problem
     raise NetworkError(f"'{node.name}' uses {node.kind} on constants, which is not known")
 
 

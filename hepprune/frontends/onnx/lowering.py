@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode, Site
 from hepprune.frontends.onnx.files import CONSTANT, QONNX_DOMAINS, STANDARD, opset
@@ -129,7 +129,8 @@ def _plain(value: Any) -> Any:
 def _array(tensor: Any) -> FileConstant:
     import onnx
 
-    try:
+    damage = (ValueError, TypeError, RuntimeError, LookupError)
+    with explained(NetworkError, f"tensor '{tensor.name}' is damaged or holds no numbers", *damage):
         values = onnx.numpy_helper.to_array(tensor)
         return FileConstant(
             tensor=torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="))),
@@ -137,8 +138,6 @@ def _array(tensor: Any) -> FileConstant:
             # Exporters put numbers of the code here too, and places to take values at.
             fixed=tensor.doc_string == CONSTANT or not tensor.dims or values.dtype.kind != "f",
         )
-    except (ValueError, TypeError, RuntimeError, LookupError) as problem:
-        raise NetworkError(f"tensor '{tensor.name}' is damaged or holds no numbers") from problem
 
 
 def _sizes(entry: Any) -> tuple[int | None, ...]:
@@ -168,7 +167,8 @@ def _constants_first(nodes: list[OnnxNode], inputs: set[str]) -> list[OnnxNode]:
 
 def _run(built: Graph, node: OnnxNode) -> Any:
     given = [built.values[name] if name else None for name in node.inputs]
-    try:
+    # the file is damaged, or the format has learned more
+    with explained(NetworkError, f"'{node.name}' uses {node.kind} in a way that is not known:", *_UNFIT):
         if node.kind == "Shape":
             return shape_of(node, given[0])
         constant = not any(isinstance(entry, Value) for entry in given)
@@ -179,6 +179,3 @@ def _run(built: Graph, node: OnnxNode) -> Any:
         if node.kind not in OPERATORS:
             raise NetworkError(f"'{node.name}' uses {node.kind}, which no layer of a Network computes")
         return OPERATORS[node.kind](built, node, *given)
-    except _UNFIT as problem:  # the file is damaged, or the format has learned more
-        reason = (str(problem).splitlines() or [""])[0]
-        raise NetworkError(f"'{node.name}' uses {node.kind} in a way that is not known: {reason[:200]}") from problem

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.fixed import FixedPoint
 from hepprune.frontends.inputs import type_inputs
 from hepprune.frontends.pytorch import pquant
@@ -142,7 +142,8 @@ def is_channels_first(name: str, steps: Iterable[tuple[set[str], Iterable[str], 
 
 def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
     args, options = filled((call.args, call.kwargs), values)
-    try:
+    # the file is damaged, or torch has learned more
+    with explained(NetworkError, f"'{call.name}' uses {call.target} in a way that is not known:", *_UNFIT):
         if call.operator.startswith(_CHECKS):
             return None
         if call.operator == "sym_size":
@@ -156,9 +157,6 @@ def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
         if any(isinstance(entry, Value) for entry in tree_leaves((args, options))):
             return _layered(built, call, args, options)
         return folded(call, _split_anew(built, call, args), options)
-    except _UNFIT as problem:  # the file is damaged, or torch has learned more
-        reason = (str(problem).splitlines() or [""])[0]
-        raise NetworkError(f"'{call.name}' uses {call.target} in a way that is not known: {reason[:200]}") from problem
 
 
 def _split_anew(built: Assembly, call: Call, args: Any) -> Any:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.pytorch import pquant
 from hepprune.frontends.pytorch.program import Program, from_exported
@@ -144,14 +144,12 @@ def named(text: str) -> nn.Module:
     """
     place, _, weights = text.partition("@")
     source, _, attribute = place.partition(":")
-    try:
+    with explained(NetworkError, f"'{place}' makes no model:", ImportError, AttributeError, TypeError):
         with _working_directory_first():
             found: Any = importlib.import_module(source)
         for part in attribute.split("."):
             found = getattr(found, part)
         module = found if isinstance(found, nn.Module) else found()
-    except (ImportError, AttributeError, TypeError) as problem:
-        raise NetworkError(f"'{place}' makes no model: {problem}") from problem
     if not isinstance(module, nn.Module):
         raise NetworkError(f"'{place}' makes a {type(module).__name__}, no torch.nn.Module")
     if not weights:
@@ -188,7 +186,10 @@ def state(path: Path) -> dict[str, Tensor]:
     Raises:
         NetworkError: the file is missing, damaged, unpacks to more than 2**30 bytes or holds other objects.
     """
-    try:
+    with (
+        explained(NetworkError, f"{path.name} cannot be read:", OSError),
+        explained(NetworkError, f"{path.name} is damaged or holds more than tensors, so it is not loaded", *_DAMAGE),
+    ):
         unpacked = path.stat().st_size
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -197,10 +198,6 @@ def state(path: Path) -> dict[str, Tensor]:
             raise NetworkError(f"{path.name} unpacks to more than 2**30 bytes")
         with quiet():
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as problem:
-        raise NetworkError(f"{path.name} cannot be read: {problem.strerror}") from problem
-    except _DAMAGE as problem:
-        raise NetworkError(f"{path.name} is damaged or holds more than tensors, so it is not loaded") from problem
     tensors = found.get("state_dict", found) if isinstance(found, dict) else {}
     if not tensors or not all(isinstance(v, Tensor) and isinstance(k, str) for k, v in tensors.items()):
         raise NetworkError(f"{path.name} holds no state_dict, a mapping of names to tensors")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.frontends.checking import Reading
 from hepprune.frontends.pytorch import archive, modules
 from hepprune.frontends.pytorch.lowering import Lowered, call_known, filled, lower
@@ -108,12 +108,9 @@ def export(program: Program) -> ExportedProgram:
     free = any(shape[0] is None for shape in program.inputs.values())
     examples = tuple(torch.zeros(shape[0] or 2, *shape[1:], dtype=like.dtype) for shape in program.inputs.values())  # type: ignore[arg-type]
     sizes: Any = tuple({0: modules.N_JETS} for _ in examples) if free else None
-    with modules.quiet():
-        try:
-            exported = torch.export.export(_Running(program).eval(), examples, dynamic_shapes=sizes)
-        except modules.UNTRACEABLE as problem:
-            first = (str(problem).splitlines() or [""])[0]
-            raise NetworkError(f"the program cannot be exported with the network's sizes: {first[:200]}") from problem
+    refused = "the program cannot be exported with the network's sizes:"
+    with modules.quiet(), explained(NetworkError, refused, *modules.UNTRACEABLE):
+        exported = torch.export.export(_Running(program).eval(), examples, dynamic_shapes=sizes)
     _name_modules(exported, program)
     return exported
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.files import replacing
 from hepprune.frontends.checking import acting_arrays, check
 from hepprune.frontends.pytorch import attention, compressed, pquant
@@ -159,10 +159,8 @@ def filled_model(
     changed = {layer.name for layer in network if not _equal(_arrays(layer), _arrays(known.network[layer.name]))}
     for is_final in (False, True):
         tensors = _tensors(network, known.slots, changed, checked=is_final)
-        try:
+        with explained(NetworkError, "the model cannot take the network's sizes:", NetworkError, RuntimeError):
             model, known = made(tensors)
-        except (NetworkError, RuntimeError) as problem:
-            raise NetworkError(f"the model cannot take the network's sizes: {problem}") from problem
         network = _without_idle(network, known.network)
         _check_graph(network, known.network)
     _check_same(network, known.network)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.fixed import Quantiser
 from hepprune.network.layers.base import Layer, Shape, check_choice, check_size, check_work, layer
 
@@ -46,10 +46,8 @@ class Merge(Layer):
             raise NetworkError(f"layer '{self.name}' cannot {self.operation} {len(arriving)} values")
         if len({len(shape) for shape in arriving}) != 1:
             raise NetworkError(f"layer '{self.name}' combines values of different rank, {arriving}")
-        try:
+        with explained(NetworkError, f"layer '{self.name}' cannot combine the shapes {arriving}", ValueError):
             return check_size(self.name, tuple(np.broadcast_shapes(*arriving)))
-        except ValueError as problem:
-            raise NetworkError(f"layer '{self.name}' cannot combine the shapes {arriving}") from problem
 
 
 @layer

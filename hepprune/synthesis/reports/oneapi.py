@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hepprune.errors import ReportError
+from hepprune.errors import ReportError, explained
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
 from hepprune.synthesis.reports.modules import layer_of
 from hepprune.synthesis.reports.registry import UNKNOWN, bounded, report_parser, required_clock
@@ -155,10 +155,8 @@ def lines(path: Path, text: str) -> list[Mapping[str, Any]]:
     bounded(path, text, "[{,\n")
     found: list[Mapping[str, Any]] = []
     for place, line in enumerate(text.split("\n"), 1):
-        try:
+        with explained(ReportError, f"'{path}', line {place}: no sound JSON:", ValueError, RecursionError):
             value = json.loads(line) if line.strip() else None
-        except (ValueError, RecursionError) as problem:
-            raise ReportError(f"'{path}', line {place}: no sound JSON: {problem}") from problem
         if isinstance(value, dict):
             found.append(value)
         elif line.strip():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from hepprune.errors import ReportError
+from hepprune.errors import ReportError, explained
 from hepprune.hardware.resources import Measurement
 from hepprune.synthesis.failures import Failure, RunFailedError
 
@@ -119,12 +119,8 @@ def text_of(path: Path) -> str:
     Raises:
         ReportError: the file is missing, is not text, or is too large to be a report.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as problem:
-        raise ReportError(f"the report '{path}' cannot be read: {problem.strerror}") from problem
-    return decoded(path, content)
+    with explained(ReportError, f"the report '{path}' cannot be read:", OSError), path.open("rb") as file:
+        return decoded(path, file.read(MAX_BYTES + 1))
 
 
 def decoded(path: Path, content: bytes) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hepprune.errors import ReportError
+from hepprune.errors import ReportError, explained
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
 from hepprune.synthesis.reports.csynth import fits, resource_tags
 from hepprune.synthesis.reports.modules import layer_of
@@ -53,10 +53,8 @@ def loaded(path: Path, text: str) -> Mapping[str, Any]:
         ReportError: it is not sound JSON, or no object.
     """
     bounded(path, text, "[{,")
-    try:
+    with explained(ReportError, f"'{path}' is not sound JSON, or only part of it:", ValueError, RecursionError):
         found = json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        raise ReportError(f"'{path}' is not sound JSON, or only part of it: {problem}") from problem
     if not isinstance(found, dict):
         raise ReportError(f"'{path}' holds no JSON object; expected one")
     return found

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.fixed.quantisers import FixedPoints, Minifloat
 from hepprune.frontends.keras.registry import Floats, Native
 from hepprune.network import Shape
@@ -18,10 +18,8 @@ _FINEST = 4e-7  # a step beside which what HGQ2 adds to a magnitude before it ta
 
 def floats(native: Native, key: str, arrays: Mapping[str, NDArray[np.int64]], shift: int) -> Minifloat:
     """Return the type of a quantiser from its arrays, the point moved by `shift` places."""
-    try:
+    with explained(native.refuse, f"has a {key} that cannot be taken over:", NetworkError, ValueError):
         found = Minifloat(**{FIELDS[name]: array + shift * (name == "e0") for name, array in arrays.items()})
-    except (NetworkError, ValueError) as problem:
-        raise native.refuse(f"has a {key} that cannot be taken over: {problem}") from problem
     if shift and 2.0**-found.fraction < _FINEST * max(2.0**shift, 1.0):
         raise native.refuse(f"has a {key} with a scaler, and floats too fine for HGQ2 to round them by one rule")
     return found
@@ -33,10 +31,8 @@ def _as_floats(native: Native, key: str, kind: ValueTypes) -> Minifloat:
         return kind
     whole = kind.integer - kind.signed
     mantissa = np.where(kind.width > 0, kind.width - kind.signed - 1, -1)
-    try:
+    with explained(native.refuse, f"would have a {key} that no float holds:", NetworkError):
         return Minifloat(mantissa=mantissa, exponent=np.zeros_like(whole), offset=whole - 1)
-    except NetworkError as problem:
-        raise native.refuse(f"would have a {key} that no float holds: {problem}") from problem
 
 
 def held_floats(
@@ -65,10 +61,8 @@ def as_stored(
     old = native.stored[next(iter(places.values()))].shape
     old = (1,) * (used.ndim - len(old)) + old
     shape = tuple(1 if size == 1 else now for size, now in zip(old, used.shape, strict=True))
-    try:
+    with explained(native.refuse, f"has a {key} with one width where the network has several", ValueError):
         return {place: grouped(bits[name], used, shape) for name, place in places.items()}
-    except ValueError as problem:
-        raise native.refuse(f"has a {key} with one width where the network has several") from problem
 
 
 def grouped(bits: NDArray[Any], used: NDArray[np.bool_], shape: Shape) -> Floats:

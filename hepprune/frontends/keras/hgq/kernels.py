@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hepprune.errors import explained
 from hepprune.fixed import FixedPoint
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq import types
@@ -79,11 +80,9 @@ def _typed(native: Native, part: Part, layout: Layout) -> Part:
     bias = types.type_of(native, "bq_conf", "bq", weights=biases[0]) if biases else None
     # of the zeros that stand in for a bias, and stay that in training
     none = None if biases else FixedPoint(1, 1, False, "RND", "SAT")
-    try:
+    with explained(native.refuse, "has bit widths that do not fit its kernel or its bias", ValueError):
         weight_type = None if found is None else types.arranged(found, layout.rows, kernel.shape)
         bias_type = none if bias is None else types.plain(types.arranged(bias, layout.bias_rows, biases[0].shape))
-    except ValueError as problem:
-        raise native.refuse("has bit widths that do not fit its kernel or its bias") from problem
     kinds = {"weight_type": None if weight_type is None else types.plain(weight_type), "bias_type": bias_type}
     if weight_type is None:
         return replace(part, layer=layer.rebuilt(**kinds))

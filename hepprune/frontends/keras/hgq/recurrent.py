@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hepprune.errors import explained
 from hepprune.fixed import FixedPoint, Quantiser, digits
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq import types
@@ -111,10 +112,8 @@ def _biases(kind: ValueTypes, bias: Floats) -> dict[str, Any]:
 
 
 def _fitted(native: Native, kind: types.AnyTypes, array: Floats, arrange: Any = by_rows) -> types.AnyTypes:
-    try:
+    with explained(native.refuse, "has bit widths that do not fit its kernels or its bias", ValueError):
         return types.arranged(kind, arrange, array.shape)
-    except ValueError as problem:
-        raise native.refuse("has bit widths that do not fit its kernels or its bias") from problem
 
 
 def _typed(name: str, kind: ValueTypes, array: Floats) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.fixed import ROUNDING, FixedPoint, Quantiser
 from hepprune.fixed.quantisers import FixedPoints, Minifloat
 from hepprune.fixed.quantisers.per_value import FOLDED
@@ -144,10 +144,8 @@ def type_of(
     if overflow == "SAT_SYM":  # a sign alone holds nothing but zero
         width = np.where(integer + fraction > 0, width, 0)
     sign, integer = np.where(width > 0, sign, 0), np.where(width > 0, integer, np.clip(integer, -_NONE, _NONE))
-    try:
+    with explained(native.refuse, f"has a {key} that cannot be taken over:", NetworkError, ValueError):
         return FixedPoints(width=width, integer=sign + integer, signed=sign > 0, rounding=rounding, overflow=overflow)
-    except (NetworkError, ValueError) as problem:
-        raise native.refuse(f"has a {key} that cannot be taken over: {problem}") from problem
 
 
 def each(kind: AnyTypes, change: Callable[[NDArray[Any]], NDArray[Any]]) -> AnyTypes:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
+from hepprune.errors import explained
 from hepprune.frontends.keras.layers.activations import activated
 from hepprune.frontends.keras.layers.contraction import Contraction, contraction
 from hepprune.frontends.keras.registry import Native, Parts, after, register, single
@@ -66,10 +67,8 @@ def fill_einsum_dense(native: Native, layers: Mapping[str, Layer]) -> Native:
     if not native.config.get("bias_axes") and state["bias"].any():
         native = native.filled(bias_axes=now(native, layer).neurons)
     axes = now(native, layer)
-    try:
+    with explained(native.refuse, "has one bias for several that the network has", ValueError):
         bias = [axes.bias_columns(state["bias"])] if axes.biased else []
-    except ValueError as problem:
-        raise native.refuse(f"has {problem} that the network has") from problem
     before = native.config.get("output_shape")
     listed = list(before) if isinstance(before, list | tuple) else [before]
     named = [native.part("back"), native.part("split"), native.name]

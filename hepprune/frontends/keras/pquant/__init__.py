@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hepprune.errors import explained
 from hepprune.fixed.quantisers.per_value import FOLDED
 from hepprune.frontends.keras.hgq.types import ORDER
 from hepprune.frontends.keras.registry import Floats, Native
@@ -190,10 +191,8 @@ def _fitted(native: Native, kept: Floats, kernel: Floats, *, depthwise: bool) ->
     if kept.ndim != kernel.ndim or not np.isin(kept, (0, 1)).all():
         raise native.refuse("has a mask that is not one of zeros and ones for its kernel")
     turned = kept.transpose((2, 3, 0, 1) if depthwise else _TURNED[kernel.ndim])
-    try:
+    with explained(native.refuse, f"has a mask of shape {kept.shape} for a kernel of {kernel.shape}", ValueError):
         return np.broadcast_to(turned, kernel.shape).astype(np.float64)
-    except ValueError as problem:
-        raise native.refuse(f"has a mask of shape {kept.shape} for a kernel of {kernel.shape}") from problem
 
 
 def without_pruning(native: Native) -> Native:

@@ -1,7 +1,7 @@
 """Layers of QKeras: those of Keras with a quantiser for each array and each activation."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.frontends.keras.layers import activations, convolution, einsum, weighted
 from hepprune.frontends.keras.layers.contraction import contraction
 from hepprune.frontends.keras.qkeras.functions import QuantisedFunction, activation, is_quantiser
@@ -37,13 +37,9 @@ def by_channels(kernel: Float32s) -> Float32s:
     return moved.reshape(-1, *moved.shape[2:], 1)
 
 
-@contextmanager
-def naming(native: Native, key: str) -> Iterator[None]:
+def naming(native: Native, key: str) -> AbstractContextManager[None]:
     """Let an error about a quantiser name the layer that has it."""
-    try:
-        yield
-    except NetworkError as problem:
-        raise native.refuse(f"has a {key} that cannot be taken over: {problem}") from problem
+    return explained(native.refuse, f"has a {key} that cannot be taken over:", NetworkError)
 
 
 def quantiser(native: Native, key: str, *, kernel: bool = False) -> Described | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError, explained, unknown
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers import Binary, PowerOfTwo, Scaled, Ternary
 from hepprune.fixed.quantisers.scaled import tuples
@@ -115,14 +115,13 @@ def _called(text: str) -> tuple[str, list[Any], QuantiserSettings]:
     # arguments, as in "quantized_relu(quantized_bits(6), 0)", means the defaults.
     if text.count("(") != 1:
         return name, [], {}
-    try:
+    damage = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
+    with explained(NetworkError, f"'{text[:60]}' is not a call of a quantiser with plain numbers", *damage):
         call = ast.parse(text.strip(), mode="eval").body if len(text) <= _MAX_TEXT else None
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
             raise NetworkError(f"'{text[:60]}' is not a call of a quantiser")
         keywords = {keyword.arg or "**": ast.literal_eval(keyword.value) for keyword in call.keywords}
         return call.func.id, [ast.literal_eval(argument) for argument in call.args], keywords
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as problem:
-        raise NetworkError(f"'{text[:60]}' is not a call of a quantiser with plain numbers") from problem
 
 
 def _checked(kind: str, given: list[Any], named: QuantiserSettings) -> Described:

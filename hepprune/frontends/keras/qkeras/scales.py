@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers import Binary, PowerOfTwo, Ternary
 
@@ -50,10 +50,9 @@ def rounded(kind: str, settings: QuantiserSettings, weights: NDArray[Any]) -> Ro
 
 def constant(alpha: Any, like: Float32s) -> Float32s:
     """Return a scale that is given, in the shape of the weights; none at all is 1."""
-    try:
+    unfit = f"a scale alpha={str(alpha)[:40]} does not fit weights of shape {like.shape}"
+    with explained(NetworkError, unfit, TypeError, ValueError):
         return _spread(np.asarray(1.0 if alpha is None else alpha, np.float32), like)
-    except (TypeError, ValueError) as problem:
-        raise NetworkError(f"a scale alpha={str(alpha)[:40]} does not fit weights of shape {like.shape}") from problem
 
 
 def _channel_axes(weights: Float32s, scale_axis: int | None) -> tuple[int, ...]:
