@@ -80,6 +80,11 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     return f"unknown {kind} '{name}'; choose one of: {', '.join(ordered)}"
 
 
+def refused(layer: str, reason: str) -> NetworkError:
+    """Return the error that says of a layer why it cannot be taken; the caller raises it."""
+    return NetworkError(f"layer '{layer}' {reason}")
+
+
 @contextmanager
 def explained(error: Callable[[str], HeppruneError], sentence: str, *kinds: type[Exception]) -> Iterator[None]:
     """Raise what goes wrong inside, where it is of these kinds, as one error with one sentence.

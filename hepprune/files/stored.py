@@ -40,10 +40,8 @@ def parse(
         return adapter.validate_json(content)
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise error(
-            f"'{source}' is damaged or of another version of hepprune ({place}: {first['msg']}); write it again"
-        ) from problem
+        said = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+        raise error(f"'{source}' is damaged or of another version of hepprune ({said}); write it again") from problem
 
 
 def note(kind: type[T], path: Path, key: str, value: T) -> T:

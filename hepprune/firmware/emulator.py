@@ -47,9 +47,7 @@ def write(
         NetworkError: the name is not an identifier, or a layer cannot be built.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        raise NetworkError(
-            f"'{name}' is not a name of an emulator; use letters, digits and underscores, a letter first"
-        )
+        raise NetworkError(f"'{name}' names no emulator; use letters, digits and underscores, a letter first")
     with replacing_folder(folder) as new:
         project = hls.export(
             network,

@@ -87,9 +87,7 @@ def _off(double: Network, name: str, values: dict[str, Floats]) -> float:
     own = double.runs(layer)(*read, quantised=True).numpy()
     off = float(np.abs(own - values[name]).max())
     if off > _TABLE_TOLERANCE * float(np.ptp(own)):
-        raise EquivalenceError(
-            f"hls4ml's tables put layer '{name}' off by up to {off:.3g} where its values span {np.ptp(own):.3g}"
-        )
+        raise EquivalenceError(f"hls4ml's tables put layer '{name}' off by {off:.3g} where it spans {np.ptp(own):.3g}")
     return off
 
 

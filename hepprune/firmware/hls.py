@@ -17,7 +17,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from hepprune.errors import EquivalenceError, NetworkError, check_known
+from hepprune.errors import EquivalenceError, NetworkError, check_known, refused
 from hepprune.firmware import called, layers, modelgraph, names
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.layers import HlsLayer
@@ -95,9 +95,7 @@ def export(
     check_names(name, part=part, clock_ns=clock_ns)
     _check(network, namespace=namespace, strategy=strategy, io_type=io_type)
     if not 0 <= clock_uncertainty < 1:
-        raise NetworkError(
-            f"a clock uncertainty of {clock_uncertainty} is not a fraction of the period between 0 and 1"
-        )
+        raise NetworkError(f"a clock uncertainty of {clock_uncertainty} is no fraction of the period between 0 and 1")
     nodes, outputs = layers.distinct(layers.described(network, io_type=io_type, strategy=strategy), network.outputs)
     table, space = _names(nodes, name, namespace)
     with torch.no_grad(), replacing_folder(folder) as new:
@@ -224,9 +222,7 @@ def _check(network: Network, *, namespace: str | None, strategy: str | None, io_
         chosen = strategy or layer.strategy
         check_known("strategy", chosen, STRATEGIES, NetworkError)
         if chosen == "distributed_arithmetic" and layer.reuse_factor != 1:
-            raise NetworkError(
-                f"layer '{layer.name}' has reuse factor {layer.reuse_factor}; distributed_arithmetic knows only 1"
-            )
+            raise refused(layer.name, f"has reuse factor {layer.reuse_factor}; distributed_arithmetic knows only 1")
     if namespace is not None and (not namespace.isidentifier() or not namespace.isascii()):
         raise NetworkError(f"'{namespace}' is not a C++ namespace; use letters, digits and underscores, a letter first")
 

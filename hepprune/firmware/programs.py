@@ -22,9 +22,7 @@ def require(program: str, *, what: str) -> str:
     """
     found = shutil.which(program)
     if found is None:
-        raise PrerequisiteError(
-            f"{program} is missing and {what} needs it; install it (for example `apt install {program}`)"
-        )
+        raise PrerequisiteError(f"{what} needs {program}, which is missing; install it (`apt install {program}`)")
     return found
 
 
@@ -49,6 +47,4 @@ def run(command: Sequence[str], *, folder: Path, what: str, environment: Mapping
     log.debug("%s\n%s%s", " ".join(command), done.stdout, done.stderr)
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line] or [done.stderr.strip()]
-        raise PrerequisiteError(
-            f"{what} does not build in '{folder}' ({command[0]} ended with {done.returncode}): {lines[0]}"
-        )
+        raise PrerequisiteError(f"{what} does not build in '{folder}' ({command[0]}: {done.returncode}): {lines[0]}")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError, check_known, unknown
+from hepprune.errors import NetworkError, check_known, refused, unknown
 from hepprune.fixed.quantisers import check_shape, to_json
 from hepprune.network.layers import MAX_VALUES, Input, Kernel, Layer, Shape, Shared
 from hepprune.network.layers.base import Module
@@ -69,9 +69,9 @@ class Network(Module):
             sources = () if isinstance(layer, Input) else self.sources.get(layer.name, ("",))
             for source in sources:
                 if source not in shapes:
-                    raise NetworkError(f"layer '{layer.name}' reads " + unknown("layer", source, shapes))
+                    raise refused(layer.name, "reads " + unknown("layer", source, shapes))
             if isinstance(layer, Shared) and (layer.of not in shapes or isinstance(self[layer.of], Input | Shared)):
-                raise NetworkError(f"layer '{layer.name}' shares '{layer.of}', which is not a layer that ran before it")
+                raise refused(layer.name, f"shares '{layer.of}', which is not a layer that ran before it")
             shapes[layer.name] = self.runs(layer).shape(*(shapes[source] for source in sources))
             check_shape(layer.name, layer.result, shapes[layer.name])
             for name, array in layer.named_parameters(recurse=False):
@@ -184,7 +184,7 @@ class Network(Module):
         """Return the only layer that feeds `layer`."""
         sources = self.sources.get(layer.name, ())
         if len(sources) != 1:
-            raise NetworkError(f"layer '{layer.name}' reads {len(sources)} layers where one is expected")
+            raise refused(layer.name, f"reads {len(sources)} layers where one is expected")
         return self[sources[0]]
 
     def readers(self, layer: Layer) -> list[Layer]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.network.layers.base import Layer
 
 R = TypeVar("R", bound=Callable[..., Any])
@@ -50,4 +50,4 @@ class Rules(Generic[R]):
     def refusal(self, layer: Layer) -> NetworkError:
         """Return the error that a layer is not answered for, with what helps."""
         fix = next((self.fixes[kind] for kind in type(layer).__mro__ if kind in self.fixes), self.fix)
-        return NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) {self.lacks}; {fix}")
+        return refused(layer.name, f"({type(layer).__name__}) {self.lacks}; {fix}")

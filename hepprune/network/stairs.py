@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import FixedPoint, digits
 from hepprune.network.layers import Activation, Layer, PReLU
 
@@ -101,9 +101,10 @@ def of_layer(
 
 def too_wide(layer: Layer, n_bits: int) -> NetworkError:
     """Return the error that a layer would look up arguments of so many bits."""
-    return NetworkError(
-        f"layer '{layer.name}' ({type(layer).__name__}) would look up an argument of {n_bits} bits; "
-        "give the layer before it a narrower result type, or it a coarser one of its own"
+    return refused(
+        layer.name,
+        f"({type(layer).__name__}) would look up an argument of {n_bits} bits; "
+        "give the layer before it a narrower result type, or it a coarser one of its own",
     )
 
 

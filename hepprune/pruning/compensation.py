@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hepprune.errors import DataError, NetworkError
+from hepprune.errors import DataError, NetworkError, refused
 from hepprune.network import Layer, Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import masks, statistics
@@ -86,7 +86,7 @@ def _rows(layer: Layer) -> dict[str, _Rows]:
             for part in teacher_forcing.parts(layer)
         }
     if not isinstance(layer, Weighted):
-        raise NetworkError(f"layer '{layer.name}' has no weights that could make up for others")
+        raise refused(layer.name, "has no weights that could make up for others")
     weight = layer.used_weight().flatten(1)
     return {layer.name: _Rows(weight, layer.used_bias()[:, None], layer.digit_limit.flatten(1) > 0)}
 

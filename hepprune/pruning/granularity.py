@@ -11,7 +11,7 @@ import re
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError, refused, unknown
 from hepprune.network import Kernel
 
 STRUCTURES = ("neuron", "head", "layer")
@@ -49,7 +49,7 @@ def groups(kernel: Kernel, granularity: str) -> Tensor:
     if granularity == "bram_row":
         # as many DSP rows as lie side by side in a word of block RAM, or in two where one is not filled
         if kernel.type is None:
-            raise NetworkError(f"layer '{kernel.name}' has no weight type, so its weights fill no block RAM")
+            raise refused(kernel.name, "has no weight type, so its weights fill no block RAM")
         bits = max(1, round(float(kernel.type.bits)))
         size *= _BRAM_BITS // bits if _BRAM_BITS % bits == 0 else -(-2 * _BRAM_BITS // bits)
     return places // size

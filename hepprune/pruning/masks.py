@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError, check_known, unknown
+from hepprune.errors import NetworkError, check_known, refused, unknown
 from hepprune.fixed import FixedPoint
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Kernel, Layer, Network, Recurrent, Rules, Weighted
@@ -40,9 +40,7 @@ class Cut:
         if self.granularity not in {*GRANULARITIES, *_OF_LAYERS, BIT}:
             raise NetworkError(unknown("granularity", self.granularity, (*GRANULARITIES, "input", BIT)))
         if self.constants and len(self.constants) != len(self.units):
-            raise NetworkError(
-                f"a cut of layer '{self.layer}' has {len(self.units)} units and {len(self.constants)} constants"
-            )
+            raise refused(self.layer, f"has a cut of {len(self.units)} units and {len(self.constants)} constants")
 
 
 Cuts = tuple[Cut, ...]
@@ -79,7 +77,7 @@ def apply_to(layer: Layer, cut: Cut) -> None:
     if cut.granularity not in _OF_LAYERS:
         own = {kernel.name: kernel for kernel in layer.kernels}
         if not own:
-            raise NetworkError(f"layer '{cut.layer}' has no weights to cut")
+            raise refused(cut.layer, "has no weights to cut")
         check_known("kernel", cut.layer, own, NetworkError)
         _prune(own[cut.layer], cut)
         return
@@ -88,7 +86,7 @@ def apply_to(layer: Layer, cut: Cut) -> None:
     size: int = kernel.n_columns if cut.granularity == "input" else layer.n_out  # type: ignore[assignment]
     units, constants = _checked(cut, size), torch.tensor(cut.constants, dtype=kernel.weight.dtype)
     if len(set(cut.units)) == size:
-        raise NetworkError(f"layer '{layer.name}' would be left with no {cut.granularity}")
+        raise refused(layer.name, f"would be left with no {cut.granularity}")
     if cut.granularity == "neuron":
         silence(layer, units, constants if cut.constants else constants.new_zeros(len(units)))
     else:
@@ -102,7 +100,7 @@ def apply_to(layer: Layer, cut: Cut) -> None:
 def _shortened(layer: Layer, cut: Cut) -> FixedPoints:
     """Return the types of a layer's values of which those that are cut have one bit less, or none."""
     if not isinstance(layer.result, FixedPoints):
-        raise NetworkError(f"layer '{layer.name}' has no types of single values, so none of them can lose a bit")
+        raise refused(layer.name, "has no types of single values, so none of them can lose a bit")
     width = layer.result.width.copy()
     units = _checked(cut, width.size).numpy()
     width.reshape(-1)[units] = np.maximum(width.reshape(-1)[units] - 1, 0)
@@ -120,7 +118,7 @@ def _prune(kernel: Kernel, cut: Cut) -> None:
 def _checked(cut: Cut, size: int) -> Tensor:
     if cut.units and not 0 <= min(cut.units) <= max(cut.units) < size:
         outside = min(cut.units) if min(cut.units) < 0 else max(cut.units)
-        raise NetworkError(f"layer '{cut.layer}' has {size} units, none has index {outside}")
+        raise refused(cut.layer, f"has {size} units, none has index {outside}")
     return torch.tensor(cut.units, dtype=torch.long)
 
 
@@ -131,7 +129,7 @@ def _weighted(layer: Weighted, units: Tensor, constants: Tensor) -> None:
 def _recurrent(layer: Recurrent, units: Tensor, constants: Tensor) -> None:
     """Leave neurons without the weights that read them in the next step either."""
     if constants.any():
-        raise NetworkError(f"layer '{layer.name}' is recurrent: none of its neurons can go on as a constant")
+        raise refused(layer.name, "is recurrent: none of its neurons can go on as a constant")
     rows = (torch.arange(len(layer.weight) // layer.n_out)[:, None] * layer.n_out + units).flatten()
     layer.digit_limit[rows], layer.recurrent_digit_limit[rows] = 0, 0
     layer.recurrent_digit_limit[:, units] = 0

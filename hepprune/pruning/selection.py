@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError, check_known
+from hepprune.errors import NetworkError, check_known, refused
 from hepprune.network import Kernel, Network
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning.masks import Cut, Cuts
@@ -162,9 +162,7 @@ def _neighbours(kernel: Kernel, scores: Tensor, kept: int, of: int) -> Tensor:
 
 def _cut(kernel: Kernel, goes: Tensor, granularity: str) -> Cut:
     if goes.all():
-        raise NetworkError(
-            f"layer '{kernel.name}' would be left empty; choose a lower sparsity, the scope 'local', or keep > 0"
-        )
+        raise refused(kernel.name, "would be left empty; lower the sparsity, choose the scope 'local' or keep > 0")
     if granularity == "neuron":
         return Cut(kernel.name, "neuron", tuple(torch.nonzero(goes).flatten().tolist()))
     weights = goes if len(goes) == kernel.weight.numel() else goes[granularities.groups(kernel, granularity)]

@@ -62,9 +62,7 @@ def make(
     plan: list[Cut] = []
     for group, goes in zip(groups, selection.lowest(ranks, sparsity, scope), strict=True):
         if goes.all():
-            raise NetworkError(
-                f"'{group.name}' would be left empty; choose a lower sparsity, the scope 'local', or keep > 0"
-            )
+            raise NetworkError(f"'{group.name}' would be left empty; lower the sparsity, use scope 'local' or keep > 0")
         plan += coupling.cuts(group, torch.nonzero(goes).flatten().tolist(), means) if goes.any() else ()
     return tuple(plan)
 

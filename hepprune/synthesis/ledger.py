@@ -143,9 +143,7 @@ class Ledger:
         except (sqlite3.OperationalError, OSError) as problem:
             raise ReportError(f"the ledger '{self._path}' cannot be used: {problem}") from problem
         except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:  # SQLite quotes damaged bytes as they are
-            raise ReportError(
-                f"the ledger '{self._path}' is damaged ({problem}); move it away to start a new one"
-            ) from problem
+            raise ReportError(f"the ledger '{self._path}' is damaged ({problem}); move it away first") from problem
 
     def __enter__(self) -> Self:
         return self

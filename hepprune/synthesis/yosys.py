@@ -72,9 +72,7 @@ def family(part: str) -> str:
     name = _FAMILIES.get(known or "")
     if name is None:
         named = f", of family {known}," if known else ""
-        raise ReportError(
-            f"Yosys has no family for part '{part}'{named} and knows only 7-series, UltraScale and UltraScale+ parts"
-        )
+        raise ReportError(f"Yosys has no family for part '{part}'{named}, only 7-series, UltraScale and UltraScale+")
     return name
 
 

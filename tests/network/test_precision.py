@@ -72,7 +72,7 @@ def test_many_bits_come_close_to_float() -> None:
 
 def test_a_width_for_what_has_none_is_refused() -> None:
     network = Network([Input("x", (2, 2)), Reshape("flat", (-1,)), Dense("d", torch.ones(2, 4), torch.zeros(2))])
-    with pytest.raises(NetworkError, match=r"layer 'flat' \(Reshape\) has no width to ask for"):
+    with pytest.raises(NetworkError, match=r"layer 'flat' \(Reshape\) has no width of its own"):
         quantise(network, np.ones((9, 2, 2)), Precision(inputs=INPUTS, layer_bits={"flat": 3}))
 
 

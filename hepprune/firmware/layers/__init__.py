@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.firmware.layers import activation, arithmetic, pooling, ports, precision, recurrent, shaping, weighted
 from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast, reaching
 from hepprune.firmware.layers.ports import distinct
@@ -221,14 +221,16 @@ def _check_result(layer: Layer, runs: Layer) -> None:
     for result in (layer.result, runs.result):
         tabled = isinstance(runs, _TABLES) and result is not None and np.size(result.minimum) == 1
         if by_table(result) and not tabled:
-            raise NetworkError(
-                f"layer '{layer.name}' ({type(runs).__name__}) looks each value up in a table of its own, which hls4ml "
-                "has not; write it as Verilog"
+            raise refused(
+                layer.name,
+                f"({type(runs).__name__}) looks each value up in a table of its own, which hls4ml "
+                "has not; write it as Verilog",
             )
         if not isinstance(result, FixedPoint | None) and not (tabled and layer is runs):
-            raise NetworkError(
-                f"layer '{layer.name}' ({type(runs).__name__}) has a {type(result).__name__} result, no single "
-                "fixed-point type; give it one, and its quantiser to a linear Activation after it"
+            raise refused(
+                layer.name,
+                f"({type(runs).__name__}) has a {type(result).__name__} result, no single "
+                "fixed-point type; give it one, and its quantiser to a linear Activation after it",
             )
 
 

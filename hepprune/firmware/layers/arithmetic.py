@@ -35,10 +35,8 @@ def merge(place: Place, layer: Merge) -> list[HlsLayer]:
         repeated = tuple(itertools.dropwhile(lambda size: size == 1, shape))
         fits = repeated == place.shape[len(place.shape) - len(repeated) :] and place.shape in place.arriving
         if shape != place.shape and (place.streams or not fits):
-            raise place.refused(
-                f"broadcasts {shape} to {place.shape}, which hls4ml does not do in {place.io_type}",
-                fix="repeat the smaller value before it",
-            )
+            said = f"broadcasts {shape} to {place.shape}, which hls4ml does not do in {place.io_type}"
+            raise place.refused(said, "repeat the smaller value before it")
     between = functools.partial(_between, layer.operation)
     if layer.operation == "average" and len(place.sources) > 2:
         return _average(place, functools.reduce(between, place.arriving_types))
@@ -56,9 +54,7 @@ def _between(operation: str, left: FixedPoint, right: FixedPoint) -> FixedPoint:
 def _average(place: Place, total: FixedPoint) -> list[HlsLayer]:
     n_sources = len(place.sources)
     if n_sources & (n_sources - 1):
-        raise place.refused(
-            f"averages {n_sources} values, whose exact mean hls4ml does not compute", fix="add them and scale the sum"
-        )
+        raise place.refused(f"averages {n_sources} values, which hls4ml does inexactly", "add them and scale the sum")
     whole = before(place, "sum", shape=place.shape, result=total)
     between = functools.partial(_between, "add")
     nodes = chained(whole, lambda step: step.node("Merge", {"op": "add"}), between=between)
@@ -73,10 +69,7 @@ def einsum(place: Place, layer: Einsum) -> list[HlsLayer]:
         raise place.refused("has no io_stream form in hls4ml", fix=PARALLEL)
     left, right, out = (set(term) for term in layer.terms)
     if alone := (left ^ right) - out:
-        raise place.refused(
-            f"sums axis {'and '.join(sorted(alone))} of one value alone, which hls4ml does not do",
-            fix="sum it before the contraction",
-        )
+        raise place.refused(f"sums axis {'and '.join(sorted(alone))} alone, which hls4ml does not", "sum it before it")
     shapes = {"inp0_shape": place.arriving[0], "inp1_shape": place.arriving[1], "out_shape": place.shape}
     return [place.node("Einsum", {"equation": layer.equation} | shapes, accum=place.before)]
 
@@ -111,9 +104,7 @@ def layer_norm(place: Place, layer: LayerNorm) -> list[HlsLayer]:
         raise place.refused("has no io_stream form in hls4ml", fix=PARALLEL)
     power = -round(math.log10(layer.epsilon))
     if power < 1 or not math.isclose(layer.epsilon, 10.0**-power, rel_tol=1e-3):
-        raise place.refused(
-            f"has epsilon {layer.epsilon:g}, and hls4ml knows 0.1, 0.01, ... only", fix="train it with one of these"
-        )
+        raise place.refused(f"has epsilon {layer.epsilon:g}; hls4ml knows 0.1, 0.01, ...", "train it with one of these")
     attributes = {
         "n_in": place.n_values,
         "seq_len": math.prod(place.shape[:-1]),

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.firmware.names import PART, owner
 from hepprune.fixed import FixedPoint
 from hepprune.network import Layer, Shape
@@ -58,9 +58,9 @@ class Place:
         """Values that come in from the first source."""
         return math.prod(self.arriving[0])
 
-    def refused(self, reason: str, *, fix: str) -> NetworkError:
+    def refused(self, reason: str, fix: str) -> NetworkError:
         """Return the error that hls4ml cannot take this layer, with what would help."""
-        return NetworkError(f"layer '{owner(self.name)}' ({type(self.layer).__name__}) {reason}; {fix}")
+        return refused(owner(self.name), f"({type(self.layer).__name__}) {reason}; {fix}")
 
     def node(self, class_name: str, attributes: dict[str, Any], **types: FixedPoint) -> HlsLayer:
         """Return a node of the layer's own name and result type that reads the layer's sources."""

@@ -45,9 +45,7 @@ def softmax(place: Place, layer: Softmax) -> list[HlsLayer]:
 def argmax(place: Place, _layer: Argmax) -> list[HlsLayer]:
     """Describe the largest logit's place as a one-hot vector."""
     if place.readers and place.is_output:
-        raise place.refused(
-            "is put out and read by another layer, and hls4ml puts out a one-hot vector", fix="put it out only"
-        )
+        raise place.refused("is put out as a number and read, and hls4ml puts out a one-hot vector", "put it out only")
     if place.readers:
         raise place.refused("is read by another layer, which no stream can", fix=PARALLEL)
     slices = _slices(place, len(place.arriving[0]) - 1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.firmware.layers.base import PARALLEL, HlsLayer, Place, before
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint, Quantiser
@@ -50,9 +50,7 @@ def covering(name: str, quantiser: Quantiser) -> FixedPoint:
     try:
         return FixedPoint.covering(low, high, fraction=quantiser.fraction)
     except NetworkError as problem:
-        raise NetworkError(
-            f"layer '{name}' has values that no single type holds: {problem}; give them types that differ less"
-        ) from problem
+        raise refused(name, f"has values that no single type holds: {problem}; give it closer types") from problem
 
 
 def constant_type(name: str, values: Any, quantiser: Quantiser | None = None) -> FixedPoint:
@@ -67,7 +65,7 @@ def constant_type(name: str, values: Any, quantiser: Quantiser | None = None) ->
     for fraction in range(_MAX_FRACTION + 1):
         if np.array_equal(np.ldexp(array, fraction), np.round(np.ldexp(array, fraction))):
             return FixedPoint.covering(float(array.min()), float(array.max()), fraction=fraction)
-    raise NetworkError(f"layer '{name}' has constants that no type with {_MAX_FRACTION} fractional bits holds exactly")
+    raise refused(name, f"has constants that no type with {_MAX_FRACTION} fractional bits holds exactly")
 
 
 def _has_no_rule(network: Network, node: Node) -> bool:
@@ -82,10 +80,7 @@ def _has_no_rule(network: Network, node: Node) -> bool:
 
 def _result(node: Node) -> FixedPoint:
     if not node.results:
-        raise NetworkError(
-            f"layer '{node.name}' ({type(node.layer).__name__}) has no range that types could follow from; "
-            "give it a result type"
-        )
+        raise refused(node.name, f"({type(node.layer).__name__}) has no range to set types by; give it a result type")
     return covering(node.name, node.results[-1])
 
 
@@ -119,9 +114,7 @@ def features(place: Place, kind: FixedPoints) -> list[HlsLayer]:
         NetworkError: values are streamed, or rounded in a way that a port of fixed point does not leave them.
     """
     if kind.rounding not in _ROUNDED_ONCE:
-        raise place.refused(
-            f"rounds each value by AP_{kind.rounding} to a type of its own", fix=f"round by AP_{_ROUNDED_ONCE[-1]}"
-        )
+        raise place.refused(f"rounds by AP_{kind.rounding} to types of each value", f"round by AP_{_ROUNDED_ONCE[-1]}")
     whole, name = covering(place.name, kind), port(place.name)
     fine = replace(whole, width=whole.width + 1, rounding="TRN", overflow=kind.overflow)
     attributes = {"class_name": "InputLayer", "name": name, "input_shape": list(place.shape)}

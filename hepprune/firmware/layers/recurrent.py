@@ -108,9 +108,7 @@ def _check(place: Place, layer: Recurrent) -> None:
         raise place.refused("resets before its kernel, hls4ml after it", fix="train it with reset_after")
     for function in (layer.activation, layer.recurrent_activation):
         if function not in _GATES:
-            raise place.refused(
-                f"has gates with {function}, and hls4ml knows {', '.join(_GATES)}", fix="train it with one of these"
-            )
+            raise place.refused(f"has gates with {function}, not of hls4ml", f"train with one of {', '.join(_GATES)}")
 
 
 def check_steps(place: Place, layer: Recurrent) -> None:

@@ -29,10 +29,7 @@ def reshaped(place: Place, _layer: Reshape | None = None) -> list[HlsLayer]:
         return [*typed, _reshape(place)]
     wide, narrow = max(place.arriving[0][-1], place.shape[-1]), min(place.arriving[0][-1], place.shape[-1])
     if wide % narrow:
-        raise place.refused(
-            f"makes words of {place.shape[-1]} values from words of {place.arriving[0][-1]}, which no stream can",
-            fix=PARALLEL,
-        )
+        raise place.refused(f"makes words of {place.shape[-1]} from those of {place.arriving[0][-1]}", PARALLEL)
     return [*typed, place.node("Repack", {"target_shape": list(place.shape)})]
 
 

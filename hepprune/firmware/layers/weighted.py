@@ -20,10 +20,7 @@ _FREE_ZEROS = ("latency", "distributed_arithmetic")
 def dense(place: Place, layer: Dense) -> list[HlsLayer]:
     """Describe a dense layer; on positions hls4ml makes it a pointwise convolution, here with all positions at once."""
     if len(place.arriving[0]) > 3:
-        raise place.refused(
-            f"works on positions along {len(place.arriving[0]) - 1} axes, hls4ml on one or two",
-            fix="reshape them into one axis before it",
-        )
+        raise place.refused(f"has {len(place.arriving[0]) - 1} axes, hls4ml one or two", "reshape them before it")
     if _rounds_each(place, layer):
         return _rounded_after(place, functools.partial(dense, layer=layer))
     weight, bias = layer.used_weight().numpy(), layer.used_bias().numpy()
@@ -134,10 +131,7 @@ def _strategy(place: Place, layer: Weighted) -> str:
 def _parallelism(place: Place, layer: Conv) -> int:
     whole = math.prod(place.shape[:-1])
     if len(layer.kernel) == 1 < max(layer.strides) and layer.kernel == (1,) and layer.parallelization_factor == whole:
-        raise place.refused(
-            "is a pointwise convolution with strides, all positions at once, which hls4ml reads wrongly",
-            fix="lower its parallelization factor",
-        )
+        raise place.refused("is a strided pointwise convolution, all positions at once", "lower its parallelization")
     return layer.parallelization_factor
 
 

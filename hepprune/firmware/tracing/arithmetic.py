@@ -89,8 +89,6 @@ def divided(value: Any, divisor: int, kind: FixedPoint) -> Any:
     reach = math.ceil(math.log2(max(-value.low, value.high)))
     places = grid + 1 + reach
     if places > adders.MAX_FRACTION:
-        raise NetworkError(
-            f"a quotient by {divisor} to 2**-{kind.fraction} takes a constant finer than 2**-{adders.MAX_FRACTION}"
-        )
+        raise NetworkError(f"a quotient by {divisor} to 2**-{kind.fraction} is finer than 2**-{adders.MAX_FRACTION}")
     near = adders.unscaled(value * (round(2.0**places / divisor) * 2.0**-places))
     return rounding.rounded(near, FixedPoint(52, 52 - grid, rounding="RND"))

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.firmware.tracing import rounding
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
@@ -54,8 +54,8 @@ def fixed(name: str, quantiser: Quantiser | None, what: str) -> FixedPoint:
     if isinstance(quantiser, FixedPoint):
         return quantiser
     if quantiser is None:
-        raise NetworkError(f"layer '{name}' has no fixed-point type for its {what}")
-    raise NetworkError(f"layer '{name}' has a {type(quantiser).__name__} {what}, no single fixed-point type")
+        raise refused(name, f"has no fixed-point type for its {what}")
+    raise refused(name, f"has a {type(quantiser).__name__} {what}, no single fixed-point type")
 
 
 def array(values: Iterable[Any], shape: Shape) -> Variables:

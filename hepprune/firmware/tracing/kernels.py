@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.firmware.tracing.base import TRACES, Variables, array, moved
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
@@ -54,7 +54,7 @@ def kinds(name: str, *constants: tuple[str, Quantiser | None, Floats]) -> list[F
             integer = 1 + math.frexp(float(np.abs(values).max(initial=0.0)))[1]
             held = FixedPoint(max(integer - round(math.log2(adders.last_place(values))), 1), integer)
         if not isinstance(held, FixedPoint):
-            raise NetworkError(f"layer '{name}' has no fixed-point types for its {what}")
+            raise refused(name, f"has no fixed-point types for its {what}")
         found.append(held)
     return found
 
@@ -66,22 +66,19 @@ def check_types(name: str, weight_type: FixedPoint, bias_type: FixedPoint) -> No
         NetworkError: they are too wide or too fine.
     """
     if weight_type.width > adders.MAX_WEIGHT_WIDTH:
-        raise NetworkError(
-            f"layer '{name}' has {weight_type.width}-bit weights; da4ml takes up to {adders.MAX_WEIGHT_WIDTH}"
-        )
+        raise refused(name, f"has {weight_type.width}-bit weights; da4ml takes up to {adders.MAX_WEIGHT_WIDTH}")
     if max(weight_type.fraction, bias_type.fraction) > adders.MAX_FRACTION:
-        raise NetworkError(
-            f"layer '{name}' has constants finer than 2**-{adders.MAX_FRACTION}, which da4ml cannot hold"
-        )
+        raise refused(name, f"has constants finer than 2**-{adders.MAX_FRACTION}, which da4ml cannot hold")
 
 
 @TRACES.of(BatchNorm)
 @torch.no_grad()
 def _batch_norm(layer: BatchNorm, arriving: Variables) -> Variables:
     if layer.scale_type is None or layer.shift_type is None:
-        raise NetworkError(
-            f"layer '{layer.name}' (BatchNorm) has no fixed-point types for its scale and shift; "
-            "fold it into the layer before it first (`hepprune.network.folding`)"
+        raise refused(
+            layer.name,
+            "(BatchNorm) has no fixed-point types for its scale and shift; "
+            "fold it into the layer before it first (`hepprune.network.folding`)",
         )
     scale, shift = (part.cpu().numpy() for part in (layer.used_scale(), layer.used_shift()))
     check_types(layer.name, *kinds(layer.name, ("scale", layer.scale_type, scale), ("shift", layer.shift_type, shift)))

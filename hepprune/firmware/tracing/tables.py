@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing.base import TRACES, Variables, array, each, result_type, typed
 from hepprune.firmware.verilog import adders
@@ -76,7 +76,7 @@ def _tabled(layer: Layer, value: Any, *, rises: bool) -> Any:
     found = of_layer(layer, run, ends, step=np.float64(value.step), rises=rises, n_bits=sum(value.kif))
     if not _is_exact(found.outputs):
         result_type(layer)
-        raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has values of more bits than da4ml takes")
+        raise refused(layer.name, f"({type(layer).__name__}) has values of more bits than da4ml takes")
     value = _saturated(value, found.changes)
     if adders.is_constant(value):
         return adders.constant(float(found.outputs[0]))

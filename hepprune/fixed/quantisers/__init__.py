@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers.minifloat import Minifloat
 from hepprune.fixed.quantisers.per_value import FOLDED, FixedPoints, PowerOfTwo, spread
@@ -33,7 +33,7 @@ def check_shape(layer: str, quantiser: Quantiser | None, shape: tuple[int, ...])
     """
     types = np.shape(getattr(quantiser, "mantissa" if isinstance(quantiser, Minifloat) else "width", 0))
     if len(types) > len(shape) or any(a not in {1, b} for a, b in zip(types[::-1], shape[::-1], strict=False)):
-        raise NetworkError(f"layer '{layer}' has types of shape {types} for values of {shape}")
+        raise refused(layer, f"has types of shape {types} for values of {shape}")
 
 
 def singles(quantiser: Any, shape: tuple[int, ...]) -> list[Any]:

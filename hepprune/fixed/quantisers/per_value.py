@@ -34,9 +34,7 @@ def fraction_bits(values: Any) -> int:
         scaled = np.ldexp(np.asarray(values, dtype=np.float64), bits)
         if np.array_equal(scaled, np.round(scaled)):
             return bits
-    raise NetworkError(
-        f"a scale such as {np.ravel(values)[0]:g} is not a whole number of any power of two above 2**-52"
-    )
+    raise NetworkError(f"a scale such as {np.ravel(values)[0]:g} is no whole number of any power of two above 2**-52")
 
 
 class PerValue:

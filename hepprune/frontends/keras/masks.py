@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.frontends.keras.framework import read_object, root_of
 from hepprune.frontends.keras.graph import lower
 from hepprune.frontends.keras.registry import LAYERS, Floats
@@ -60,9 +60,7 @@ def native_masks(network: Network, model: Any) -> dict[str, tuple[Floats, ...]]:
             acting = next((kernel.used() for kernel in network[layer.name].kernels if kernel.array == name), None)
             whole.get_parameter(name).fill_(1.0)
             if acting is not None and acting.shape != array.shape:
-                raise NetworkError(
-                    f"layer '{layer.name}' has the shape {tuple(array.shape)}, not {tuple(acting.shape)}"
-                )
+                raise refused(layer.name, f"has the shape {tuple(array.shape)}, not {tuple(acting.shape)}")
             array.copy_(torch.ones_like(array) if acting is None else (acting != 0).to(array.dtype))
     found = {}
     for path, native in lowered.natives.items():

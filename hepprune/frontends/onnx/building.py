@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers import to_json
 from hepprune.frontends.onnx.arrays import FileConstant
@@ -118,7 +118,7 @@ class Graph(Assembly):
                 continue
             kind = self._quantiser(own, name, array)
             if layer is not own and to_json(kind) != to_json(getattr(own, f"{name}_type")):
-                raise NetworkError(f"layer '{layer.name}' shares the weights of '{own.name}', quantised differently")
+                raise refused(layer.name, f"shares the weights of '{own.name}', quantised differently")
             setattr(own, f"{name}_type", kind)
         if isinstance(own, Weighted) and own.weight_type is not None and arrays.get("bias") is None:
             own.bias_type = _NO_BIAS
@@ -127,7 +127,7 @@ class Graph(Assembly):
     def _quantiser(self, layer: Layer, name: str, array: FileConstant) -> Quantiser:
         given = array.quantisation
         if given is None or (array.origin is None and given.scale.numel() > 1):
-            raise NetworkError(f"layer '{layer.name}' has computed values in {name}, quantised by several scales")
+            raise refused(layer.name, f"has computed values in {name}, quantised by several scales")
         if array.origin is None:
             return given.of(given.scale.numpy())
         like, kind = getattr(layer, name), f"{name}_type"

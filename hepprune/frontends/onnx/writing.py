@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.files import replacing
 from hepprune.fixed.quantisers import to_json
 from hepprune.frontends.onnx.building import Site
@@ -65,7 +65,7 @@ def _filled(network: Network, like: Any) -> Any:
     for layer in network:
         mine, own = ((sorted(net.shapes[layer.name]), _plain(net[layer.name])) for net in (network, written))
         if mine != own:
-            raise NetworkError(f"layer '{layer.name}' has sizes or settings that the model's nodes cannot hold")
+            raise refused(layer.name, "has sizes or settings that the model's nodes cannot hold")
     return found
 
 
@@ -117,7 +117,7 @@ def _requantise(proto: Any, site: Site, network: Network, before: LoweredGraph) 
     scale = scale.reshape(scale.shape[scale.ndim - len(site.scale_shape) :])
     node = next(node for node in proto.graph.node if site.node in node.output)
     if node.op_type == "BipolarQuant" and found.bits != 1:
-        raise NetworkError(f"layer '{layer.name}' has {found.bits} bits, where the model has a BipolarQuant")
+        raise refused(layer.name, f"has {found.bits} bits, where the model has a BipolarQuant")
     values = {1: scale.detach().numpy().astype(np.float32), 3: np.asarray(found.bits, np.float32)}
     for place, array in values.items():
         if place < len(node.input):
@@ -151,13 +151,13 @@ def _check_quantisers(network: Network, read: LoweredGraph, *, same: bool = Fals
     placed = {(site.layer, site.kind) for site in read.sites}
     for layer, kind in placed:
         if layer in network.layers and getattr(network[layer], kind, None) is None:
-            raise NetworkError(f"layer '{layer}' has no {kind}, which the model quantises")
+            raise refused(layer, f"has no {kind}, which the model quantises")
     if not same:
         return
     for layer, kind in placed:
         mine, own = (settings(getattr(net[layer], kind), f"layer '{layer}'") for net in (network, read.network))
         if mine[1:] != own[1:] or (mine.scale != own.scale).any():  # one scale for all is the same as equal ones
-            raise NetworkError(f"layer '{layer}' has a {kind} that the model's node cannot hold")
+            raise refused(layer, f"has a {kind} that the model's node cannot hold")
 
 
 def _plain(layer: Layer) -> dict[str, Any]:

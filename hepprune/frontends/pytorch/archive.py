@@ -66,9 +66,7 @@ class _Files:
 
     def tensors(self, folder: str) -> dict[str, Tensor]:
         if f"{self.root}/data/{folder}/model_{folder}_config.json" not in self.archive.namelist():
-            raise NetworkError(
-                f"{folder} are stored as a pickle, which is not read; export again with torch 2.9 or newer"
-            )
+            raise NetworkError(f"{folder} are stored as a pickle, which is not read; export by torch 2.9 or newer")
         config = self.json(f"data/{folder}/model_{folder}_config.json")["config"]
         return {name: self._tensor(name, f"data/{folder}", entry) for name, entry in config.items()}
 

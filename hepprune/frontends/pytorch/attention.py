@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.frontends.pytorch.building import Slot
 from hepprune.network import BatchNorm, Dense, Einsum, Layer, Network, Permute, Reshape
 
@@ -61,10 +61,7 @@ class AttentionLayers:
         """
         for count, width in (split.heads(network) for split in self.splits.values()):
             if count > heads[0] or width > heads[1]:
-                raise NetworkError(
-                    f"layer '{self.title}' has {count} heads of {width} values, for which {heads[0]} heads of "
-                    f"{heads[1]} have no room"
-                )
+                raise refused(self.title, f"has {count} heads of {width} values, too many for {heads[0]} of {heads[1]}")
         size = heads[0] * heads[1]
         found: dict[str, Layer] = {}
         for role, split in self.splits.items():
@@ -94,7 +91,7 @@ def _places(now: HeadCounts, then: HeadCounts) -> Tensor:
 def _spread(layer: Layer, places: Tensor, size: int, *, axis: int) -> Layer:
     """Return a dense layer whose rows or columns are at these places, with zeros between them."""
     if not isinstance(layer, Dense) or layer.weight.shape[axis] != len(places):
-        raise NetworkError(f"layer '{layer.name}' is not a dense layer of the {len(places)} values of all heads")
+        raise refused(layer.name, f"is not a dense layer of the {len(places)} values of all heads")
     arrays: dict[str, Any] = {"weight": layer.used_weight(), "digit_limit": layer.digit_limit}
     if axis == 0:
         arrays["bias"] = layer.used_bias()
@@ -204,10 +201,11 @@ def of_module(like: nn.Module) -> Callable[[Network, AttentionLayers], HeadCount
         channels = layer.n_in if isinstance(layer, Dense) else 0
         count = channels // width
         if channels % width or max(heads for heads, _ in now) > count:
-            raise NetworkError(
-                f"layer '{attention.title}' is a MultiheadAttention with heads of {width} values, which needs a "
+            raise refused(
+                attention.title,
+                f"is a MultiheadAttention with heads of {width} values, which needs a "
                 f"multiple of {width} channels with room for all {now[0][0]} of its heads, and now has {channels}; "
-                "keep its channels, or give a path that ends in .pt2 or .npz"
+                "keep its channels, or give a path that ends in .pt2 or .npz",
             )
         if set(now) == {(count, width)}:
             return None

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.frontends.names import identifiers
 from hepprune.frontends.pytorch.fitting import Fitting, Traces
 from hepprune.frontends.pytorch.program import Call
@@ -100,7 +100,7 @@ class Assembly:
         self.shapes[layer.name] = computing.shape(*(self.shapes[source] for source in sources))
         shape = self.shapes[layer.name]
         if min(shape, default=1) < 1 or self.n_jets * math.prod(shape) > _MAX_INDEX:
-            raise NetworkError(f"layer '{layer.name}' would put out the shape {shape}")
+            raise refused(layer.name, f"would put out the shape {shape}")
         self.layers.append(layer)
         if sources:
             self.sources[layer.name] = tuple(sources)
@@ -156,9 +156,7 @@ class Assembly:
         if not in_order(wanted):
             found = moves(wanted[0].reshape(-1))
             if found is None:
-                raise NetworkError(
-                    f"the values of layer '{value.layer}' come in an order that no permutation of axes gives"
-                )
+                raise refused(value.layer, "puts out values in an order that no permutation of axes gives")
             sizes, axes = found
             name = self.reshaped(name, sizes, f"{title}.split")
             name = self.add(Permute(self.name(f"{title}.permute"), axes), name)

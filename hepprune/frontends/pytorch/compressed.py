@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.pytorch import pquant
@@ -122,7 +122,7 @@ def _stub(array: Tensor, *, weight: bool) -> Any:
 def _spread(name: str, kind: Quantiser | None, shape: Shape) -> list[Tensor]:
     """Return sign, integer and fraction bits of types, one of each per value of a shape."""
     if not isinstance(kind, FixedPoint | FixedPoints):
-        raise NetworkError(f"layer '{name}' would have no fixed-point type, or one of another kind")
+        raise refused(name, "would have no fixed-point type, or one of another kind")
     arrays = (np.broadcast_to(np.asarray(array), shape) for array in (kind.width, kind.integer, kind.signed))
     width, integer, signed = (torch.as_tensor(np.array(array, np.float32)) for array in arrays)
     used = width > 0
@@ -145,7 +145,7 @@ def _shared(name: str, arrays: list[Tensor], sizes: list[int | None]) -> Quantis
             function(array, dim=axes, keepdim=True) if axes else array for function in (torch.amin, torch.amax)
         )
         if not torch.equal(low, high):
-            raise NetworkError(f"layer '{name}' keeps one width where the network has several")
+            raise refused(name, "keeps one width where the network has several")
         found.append(high.reshape(high.shape[sizes.count(None) :]))
     sign, integer, fraction = found
     return sign, integer, fraction

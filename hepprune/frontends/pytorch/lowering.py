@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from hepprune.errors import NetworkError, explained
+from hepprune.errors import NetworkError, explained, refused
 from hepprune.fixed import FixedPoint
 from hepprune.frontends.inputs import type_inputs
 from hepprune.frontends.pytorch import pquant
@@ -181,7 +181,7 @@ def _layered(built: Assembly, call: Call, args: Any, options: dict[str, Any]) ->
     if name in MOVES and isinstance(first, Value):
         return _moved(built, call, first, args, options)
     if name == "embedding":
-        raise NetworkError(f"layer '{title}' is an Embedding, which looks up whole numbers; no Network has it")
+        raise refused(title, "is an Embedding, which looks up whole numbers; no Network has it")
     if name not in OPERATORS:
         raise NetworkError(f"'{title}' uses {call.target}, which no layer of a Network computes")
     named = dict(zip((argument.name for argument in aten(call)._schema.arguments[1:]), args[1:], strict=False))  # noqa: SLF001 -- the only place that has the names

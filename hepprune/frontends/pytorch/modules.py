@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from hepprune.errors import NetworkError, explained
+from hepprune.errors import NetworkError, explained, refused
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.pytorch import pquant
 from hepprune.frontends.pytorch.program import Program, from_exported
@@ -43,7 +43,7 @@ def capture(module: nn.Module, input_shape: Any = None, *, any_jets: bool = Fals
     title = type(module).__name__
     for name, part in module.named_modules():
         if isinstance(part, nn.Embedding | nn.EmbeddingBag):
-            raise NetworkError(f"layer '{name}' is an Embedding, which looks up whole numbers; no Network has it")
+            raise refused(name, "is an Embedding, which looks up whole numbers; no Network has it")
     shapes = input_shapes(module, input_shape)
     given = examples(module, shapes)
     sizes = tuple({0: N_JETS} for _ in given) if any_jets else None

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.fixed import OVERFLOW, ROUNDING
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.fixed.quantisers.per_value import FOLDED
@@ -94,11 +94,8 @@ def fit_heads(name: str, part: Any) -> None:
     sizes = [projection.out_features for projection in (part.q_proj, part.k_proj, part.v_proj)]
     channels = sizes[0]
     if channels % part.head_dim or len(set(sizes)) > 1:
-        raise NetworkError(
-            f"layer '{name}' is a PQMultiheadAttention with heads of {part.head_dim} values each and would have "
-            f"{' and '.join(map(str, dict.fromkeys(sizes)))} in all; give a path that ends in .npz, or write the "
-            "network unshrunk"
-        )
+        said = f"{part.head_dim} values each and would have {' and '.join(map(str, dict.fromkeys(sizes)))} in all"
+        raise refused(name, f"has heads of {said}; give a path that ends in .npz, or write the network unshrunk")
     part.embed_dim, part.num_heads = channels, channels // part.head_dim
 
 
@@ -182,7 +179,7 @@ def _look_up(name: str, softmax: Any) -> None:
             for end in ("input", "output")
         ]
         if ends[1] is None:
-            raise NetworkError(f"layer '{name}' has tables that are not quantised; torch's own softmax can be read")
+            raise refused(name, "has tables that are not quantised; torch's own softmax can be read")
         setattr(softmax, key, _Quantiser(ends[1], function, parameter, ends[0]))
 
 
@@ -193,10 +190,10 @@ def type_of(name: str, quantiser: Any, weights: Tensor | None = None) -> FixedPo
         return None
     overflow, rounding = str(quantiser.overflow).upper(), str(quantiser.round_mode).upper().removeprefix("S_")
     if overflow not in (*OVERFLOW, FOLDED) or rounding not in ROUNDING:
-        raise NetworkError(f"layer '{name}' rounds by {rounding[:40]} and overflows by {overflow[:40]}, unknown here")
+        raise refused(name, f"rounds by {rounding[:40]} and overflows by {overflow[:40]}, unknown here")
     bits = [np.asarray(array.detach().cpu().numpy(), np.float64) for array in quantiser.get_quantization_bits()]
     if any((array != np.round(array)).any() for array in bits):
-        raise NetworkError(f"layer '{name}' has a quantiser of bits that are not whole numbers")
+        raise refused(name, "has a quantiser of bits that are not whole numbers")
     sign, integer, fraction = (array.astype(np.int64) for array in np.broadcast_arrays(*bits))
     if not fine:
         integer = np.maximum(integer, -fraction)

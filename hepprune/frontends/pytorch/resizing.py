@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.frontends.pytorch import pquant
 
 
@@ -96,10 +96,7 @@ def _resize_attention(owner: nn.MultiheadAttention, name: str, tensor: str, shap
     if width:
         channels = shape[1]
         if channels % width or shape[0] != channels * (3 if tensor.startswith("in_proj") else 1):
-            raise NetworkError(
-                f"layer '{name}' is a MultiheadAttention with heads of {width} values and cannot have {tensor} of "
-                f"shape {tuple(shape)}"
-            )
+            raise refused(name, f"has heads of {width} values and cannot have {tensor} of shape {tuple(shape)}")
         owner.embed_dim, owner.num_heads = channels, channels // width
         owner.head_dim = width
     if tensor.startswith(("in_proj_weight", "k_proj_weight")):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError, explained
+from hepprune.errors import NetworkError, explained, refused
 from hepprune.files import replacing
 from hepprune.frontends.checking import acting_arrays, check
 from hepprune.frontends.pytorch import attention, compressed, pquant
@@ -200,9 +200,7 @@ def _check_graph(network: Network, other: Network) -> None:
         raise NetworkError("the network's layers are connected in another way than the model's")
     for mine, own in zip(network.inputs, other.inputs, strict=True):
         if mine.features_shape != own.features_shape:
-            raise NetworkError(
-                f"input '{mine.name}' is {mine.features_shape}, where the model takes {own.features_shape}"
-            )
+            raise NetworkError(f"input '{mine.name}' is {mine.features_shape}, that of the model {own.features_shape}")
 
 
 @torch.no_grad()
@@ -213,11 +211,11 @@ def _tensors(network: Network, slots: tuple[Slot, ...], changed: set[str], *, ch
     for slot in (slot for slot in slots if slot.target in targets):
         tensor = slot.tensor(network)
         if not torch.isfinite(tensor).all():
-            raise NetworkError(f"layer '{slot.layer}' has values that the model's '{slot.target}' cannot hold")
+            raise refused(slot.layer, f"has values that the model's '{slot.target}' cannot hold")
         if slot.rows is not None:
             tensor = _packed(slot, tensor, [other.rows for other in slots if other.target == slot.target], found)
         elif checked and not torch.equal(found.get(slot.target, tensor), tensor):
-            raise NetworkError(f"layer '{slot.layer}' no longer has the values of '{slot.target}' that it shares")
+            raise refused(slot.layer, f"no longer has the values of '{slot.target}' that it shares")
         found[slot.target] = tensor
     return found
 
@@ -229,7 +227,7 @@ def _check_same(network: Network, other: Network) -> None:
         if not all(
             one.shape == other.shape and torch.allclose(one, other, rtol=1e-5, atol=1e-7) for one, other in pairs
         ):
-            raise NetworkError(f"layer '{layer.name}' has numbers that no tensor of the model holds")
+            raise refused(layer.name, "has numbers that no tensor of the model holds")
 
 
 @torch.no_grad()
@@ -259,9 +257,6 @@ def _packed(slot: Slot, part: Tensor, parts: Sequence[Rows | None], found: Mappi
     blank = torch.zeros(n_rows, *part.shape[1:]) if complete else rows.whole.detach().float().clone()
     whole = found.get(slot.target, blank)
     if part.shape[1:] != whole.shape[1:] or len(part) != len(numbers) or len(whole) != n_rows:
-        raise NetworkError(
-            f"layer '{slot.layer}' is part of '{slot.target}', whose parts are all of one size; give a path that ends "
-            "in .npz"
-        )
+        raise refused(slot.layer, f"is part of '{slot.target}', all parts of one size; give a path that ends in .npz")
     whole[numbers] = part
     return whole

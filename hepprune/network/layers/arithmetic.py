@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError, explained
+from hepprune.errors import NetworkError, explained, refused
 from hepprune.fixed import Quantiser
 from hepprune.network.layers.base import Layer, Shape, check_choice, check_size, check_work, layer
 
@@ -43,9 +43,9 @@ class Merge(Layer):
     def shape(self, *arriving: Shape) -> Shape:
         """Return the shape that all values broadcast to."""
         if len(arriving) < 2 or (self.operation == "subtract" and len(arriving) != 2):
-            raise NetworkError(f"layer '{self.name}' cannot {self.operation} {len(arriving)} values")
+            raise refused(self.name, f"cannot {self.operation} {len(arriving)} values")
         if len({len(shape) for shape in arriving}) != 1:
-            raise NetworkError(f"layer '{self.name}' combines values of different rank, {arriving}")
+            raise refused(self.name, f"combines values of different rank, {arriving}")
         with explained(NetworkError, f"layer '{self.name}' cannot combine the shapes {arriving}", ValueError):
             return check_size(self.name, tuple(np.broadcast_shapes(*arriving)))
 
@@ -80,10 +80,10 @@ class Einsum(Layer):
     def shape(self, *arriving: Shape) -> Shape:
         """Return the sizes of the axes that are left."""
         if len(arriving) != 2:
-            raise NetworkError(f"layer '{self.name}' contracts two values and is given {len(arriving)}")
+            raise refused(self.name, f"contracts two values and is given {len(arriving)}")
         sizes: dict[str, int] = {}
         for term, shape in zip(self.terms, arriving, strict=False):
             if len(term) != len(shape) or any(sizes.setdefault(c, n) != n for c, n in zip(term, shape, strict=False)):
-                raise NetworkError(f"layer '{self.name}' cannot contract {arriving} by {self.equation}")
+                raise refused(self.name, f"cannot contract {arriving} by {self.equation}")
         summed = math.prod(n for c, n in sizes.items() if c not in self.terms[2])
         return check_work(self.name, tuple(sizes[c] for c in self.terms[2]), summed)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError, refused, unknown
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import quantise
@@ -57,9 +57,7 @@ class Layer(Module):
         super().__init__()
         given: object = name  # a file's, of whatever kind
         if not (isinstance(given, str) and given.isidentifier() and given.isascii()):
-            raise NetworkError(
-                f"layer name '{name}' is not an identifier; firmware needs letters, digits and underscores"
-            )
+            raise NetworkError(f"layer name '{name}' is no identifier; firmware needs letters, digits and underscores")
         if name in _RESERVED:
             raise NetworkError(f"layer name '{name}' is taken by torch; choose another")
         self.name = name
@@ -79,7 +77,7 @@ class Layer(Module):
         """The result's type where there is one, and refuse a quantiser that firmware has no type for."""
         if self.result is None or isinstance(self.result, FixedPoint):
             return self.result
-        raise NetworkError(f"layer '{self.name}' has a {type(self.result).__name__} result, no single fixed-point type")
+        raise refused(self.name, f"has a {type(self.result).__name__} result, no single fixed-point type")
 
     @property
     def result_types(self) -> FixedPoint | FixedPoints | None:
@@ -101,7 +99,7 @@ class Layer(Module):
     def only(self, arriving: tuple[Shape, ...]) -> Shape:
         """Return the one shape that comes in, and refuse several."""
         if len(arriving) != 1:
-            raise NetworkError(f"layer '{self.name}' reads one layer and is given {len(arriving)}")
+            raise refused(self.name, f"reads one layer and is given {len(arriving)}")
         return arriving[0]
 
     def settings(self) -> dict[str, Any]:
@@ -126,7 +124,7 @@ class Stepwise(Layer):
             raise TypeError(f"a {type(self).__name__} has no {' and '.join(sorted(strange))}")
         self.types = {step: kind for step in self.steps if (kind := types.get(step)) is not None}
         if missing := [step for step in self.steps if self.types and step not in self.types]:
-            raise NetworkError(f"layer '{name}' has types of some steps and lacks its {' and '.join(missing)}")
+            raise refused(name, f"has types of some steps and lacks its {' and '.join(missing)}")
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's values; types of steps only where there are some."""
@@ -146,9 +144,7 @@ class Input(Layer):
         self.features_shape = (n_features,) if isinstance(n_features, int) else tuple(n_features)
         sizes = self.features_shape
         if not 1 <= len(sizes) <= _MAX_AXES or min(sizes) < 1 or math.prod(sizes) > MAX_VALUES:
-            raise NetworkError(
-                f"input '{name}' has the shape {sizes}; it needs 1 to {_MAX_AXES} axes and 1 to {MAX_VALUES} values"
-            )
+            raise NetworkError(f"input '{name}' has the shape {sizes}; give 1 to {_MAX_AXES} axes, {MAX_VALUES} values")
 
     @property
     def n_features(self) -> int:
@@ -182,7 +178,7 @@ class Shared(Layer):
 def checked_axis(name: str, axis: int, rank: int) -> int:
     """Return an axis counted from 0, the jets' axis left out, of a value with `rank` axes."""
     if not -rank <= axis < rank:
-        raise NetworkError(f"layer '{name}' has no axis {axis} in a value of {rank}")
+        raise refused(name, f"has no axis {axis} in a value of {rank}")
     return axis % rank
 
 
@@ -195,16 +191,14 @@ def check_choice(name: str, kind: str, given: str, choices: Collection[str]) -> 
 def check_size(name: str, shape: Shape) -> Shape:
     """Return the shape, and refuse one that is empty or absurdly large."""
     if len(shape) > _MAX_AXES or any(size < 1 for size in shape) or math.prod(shape) > MAX_VALUES:
-        raise NetworkError(
-            f"layer '{name}' would put out the shape {shape}; there are up to {_MAX_AXES} axes and {MAX_VALUES} values"
-        )
+        raise refused(name, f"puts out the shape {shape}; there are up to {_MAX_AXES} axes and {MAX_VALUES} values")
     return shape
 
 
 def check_work(name: str, shape: Shape, each: int) -> Shape:
     """Return the shape that a layer puts out, and refuse one whose every value takes absurdly many operations."""
     if math.prod(check_size(name, shape)) * each > _MAX_WORK:
-        raise NetworkError(f"layer '{name}' would take {math.prod(shape) * each} operations, more than {_MAX_WORK}")
+        raise refused(name, f"would take {math.prod(shape) * each} operations, more than {_MAX_WORK}")
     return shape
 
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.fixed import Quantiser
 from hepprune.network.layers.activation import FUNCTIONS
 from hepprune.network.layers.base import Layer, Shape, Stepwise, checked_axis, layer
@@ -69,7 +69,7 @@ class TopK(Layer):
     def __init__(self, name: str, k: int, result: Quantiser | None = None) -> None:
         super().__init__(name, result)
         if k < 1:
-            raise NetworkError(f"layer '{name}' lets {k} channels through; at least one is needed")
+            raise refused(name, f"lets {k} channels through; at least one is needed")
         self.k = k
 
     def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
@@ -81,5 +81,5 @@ class TopK(Layer):
         """Return the arriving shape, and refuse fewer than k channels."""
         before = self.only(arriving)
         if before[-1] < self.k:
-            raise NetworkError(f"layer '{self.name}' lets {self.k} channels through and is given {before[-1]}")
+            raise refused(self.name, f"lets {self.k} channels through and is given {before[-1]}")
         return before

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.fixed import FixedPoint, Quantiser, digits
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import quantise
@@ -53,7 +53,7 @@ class Kernel:
         """
         if isinstance(self.type, FixedPoint):
             return self.type
-        raise NetworkError(f"layer '{self.name}' has no fixed-point type for its weights")
+        raise refused(self.name, "has no fixed-point type for its weights")
 
     @property
     def reuse_factor(self) -> int:
@@ -88,7 +88,7 @@ class Kernel:
             NetworkError: the weights are not in fixed point.
         """
         if not isinstance(self.type, FixedPoint | FixedPoints):
-            raise NetworkError(f"layer '{self.name}' is not in fixed point, and only there are digits")
+            raise refused(self.name, "is not in fixed point, and only there are digits")
         integers = quantise.weight_integers(self.weight, self.type, self.digit_limit)
         return torch.as_tensor(digits.count(integers.cpu().numpy()))
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.activation import FUNCTIONS
@@ -63,7 +63,7 @@ class BatchNorm(Layer):
         """Return the shape as it comes in, and refuse another number of channels."""
         before = self.only(arriving)
         if before[-1] != len(self.scale) and len(self.scale) != 1:
-            raise NetworkError(f"layer '{self.name}' takes {len(self.scale)} channels and is given {before[-1]}")
+            raise refused(self.name, f"takes {len(self.scale)} channels and is given {before[-1]}")
         return before
 
 
@@ -126,5 +126,5 @@ class LayerNorm(Stepwise):
         """Return the shape as it comes in, and refuse another number of channels."""
         before = self.only(arriving)
         if before[-1] != len(self.scale):
-            raise NetworkError(f"layer '{self.name}' takes {len(self.scale)} channels and is given {before[-1]}")
+            raise refused(self.name, f"takes {len(self.scale)} channels and is given {before[-1]}")
         return before

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import Quantiser
 from hepprune.network.layers.base import Layer, Shape, check_choice, check_work, layer
 from hepprune.network.layers.weighted import Padding
@@ -33,7 +33,7 @@ class Pool(Layer):
         super().__init__(name, result)
         check_choice(name, "pooling", kind, KINDS)
         if len(size) not in _LARGEST:
-            raise NetworkError(f"layer '{name}' pools {len(size)} axes; 1 to 3 are known")
+            raise refused(name, f"pools {len(size)} axes; 1 to 3 are known")
         self.kind, self.size, self.strides = kind, tuple(size), tuple(strides or size)
         self.padding = tuple((int(low), int(high)) for low, high in padding or ((0, 0),) * len(size))
         if {len(self.size), len(self.strides), len(self.padding)} != {len(self.size)}:
@@ -74,7 +74,7 @@ class Pool(Layer):
         """Return (*windows, channels)."""
         before = self.only(arriving)
         if len(before) != len(self.size) + 1:
-            raise NetworkError(f"layer '{self.name}' pools {len(self.size)} axes and is given the shape {before}")
+            raise refused(self.name, f"pools {len(self.size)} axes and is given the shape {before}")
         each = zip(before[:-1], self.size, self.strides, self.padding, strict=True)
         shape = (*((n + sum(p) - k) // s + 1 for n, k, s, p in each), before[-1])
         return check_work(self.name, shape, 8 * math.prod(self.size))  # sums over windows take longer than products
@@ -101,5 +101,5 @@ class GlobalPool(Layer):
         """Return (channels,), or ones in the place of positions."""
         before = self.only(arriving)
         if len(before) < 2:
-            raise NetworkError(f"layer '{self.name}' has no positions to pool in the shape {before}")
+            raise refused(self.name, f"has no positions to pool in the shape {before}")
         return (*(1 for _ in before[:-1]), before[-1]) if self.keep_axes else before[-1:]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import Quantiser, digits
 from hepprune.fixed.quantisers import FixedPoints, taken
 from hepprune.network import quantise
@@ -200,18 +200,13 @@ class Recurrent(Layer):
             NetworkError: its state, or a function that is looked up, has no type.
         """
         if self.state_type is None and self.cell != "simple":
-            raise NetworkError(
-                f"layer '{self.name}' (Recurrent) has a state that takes more bits every step; set its state_type"
-            )
+            raise refused(self.name, "(Recurrent) has a state that takes more bits every step; set its state_type")
         used = {"activation_type": self.act}
         if self.cell != "simple":
             used["recurrent_activation_type"] = self.gate
         for setting, function in used.items():
             if isinstance(function, Activation) and function.function != "linear" and function.result is None:
-                raise NetworkError(
-                    f"layer '{self.name}' (Recurrent) has no fixed-point form without a type of its "
-                    f"{function.function}; set its {setting}"
-                )
+                raise refused(self.name, f"(Recurrent) has no type of its {function.function}; set its {setting}")
 
     def _applied(self, function: ReLU | Activation, values: Tensor, *, quantised: bool) -> Tensor:
         kind = self.argument_of(function) if quantised else None
@@ -236,9 +231,9 @@ class Recurrent(Layer):
         """Return (n_steps, n_out), or (n_out,)."""
         before = self.only(arriving)
         if len(before) != 2 or before[1] != self.n_in:
-            raise NetworkError(f"layer '{self.name}' takes steps of {self.n_in} values and is given the shape {before}")
+            raise refused(self.name, f"takes steps of {self.n_in} values and is given the shape {before}")
         if before[0] > _MAX_STEPS:
-            raise NetworkError(f"layer '{self.name}' would take {before[0]} steps, more than {_MAX_STEPS}")
+            raise refused(self.name, f"would take {before[0]} steps, more than {_MAX_STEPS}")
         return (before[0], self.n_out) if self.return_sequences else (self.n_out,)
 
     def settings(self) -> dict[str, Any]:

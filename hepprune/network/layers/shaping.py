@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import Quantiser
 from hepprune.network.layers.base import Layer, Shape, check_size, checked_axis, layer
 
@@ -34,7 +34,7 @@ class Reshape(Layer):
         known = math.prod(size for size in self.target if size != -1)
         after = tuple(math.prod(before) // max(known, 1) if size == -1 else size for size in self.target)
         if math.prod(after) != math.prod(before):
-            raise NetworkError(f"layer '{self.name}' cannot bring {before} into the shape {self.target}")
+            raise refused(self.name, f"cannot bring {before} into the shape {self.target}")
         return check_size(self.name, after)
 
 
@@ -58,7 +58,7 @@ class Permute(Layer):
         """Return the sizes in order."""
         before = self.only(arriving)
         if len(before) != len(self.order):
-            raise NetworkError(f"layer '{self.name}' orders {len(self.order)} axes and is given the shape {before}")
+            raise refused(self.name, f"orders {len(self.order)} axes and is given the shape {before}")
         return tuple(before[axis] for axis in self.order)
 
 
@@ -71,12 +71,12 @@ class _Borders(Layer):
         super().__init__(name, result)
         self.borders = tuple((int(low), int(high)) for low, high in borders)
         if any(size < 0 for pair in self.borders for size in pair):
-            raise NetworkError(f"layer '{name}' has a negative border in {self.borders}")
+            raise refused(name, f"has a negative border in {self.borders}")
 
     def _sizes(self, arriving: tuple[Shape, ...], sign: int) -> Shape:
         before = self.only(arriving)
         if len(before) != len(self.borders) + 1:
-            raise NetworkError(f"layer '{self.name}' has {len(self.borders)} borders and is given the shape {before}")
+            raise refused(self.name, f"has {len(self.borders)} borders and is given the shape {before}")
         sizes = (size + sign * sum(pair) for size, pair in zip(before[:-1], self.borders, strict=True))
         return check_size(self.name, (*sizes, before[-1]))
 
@@ -129,7 +129,7 @@ class UpSample(Layer):
         """Return the shape with each axis of positions multiplied."""
         before = self.only(arriving)
         if len(before) != len(self.factors) + 1:
-            raise NetworkError(f"layer '{self.name}' has factors {self.factors} and is given the shape {before}")
+            raise refused(self.name, f"has factors {self.factors} and is given the shape {before}")
         sizes = (size * factor for size, factor in zip(before[:-1], self.factors, strict=True))
         return check_size(self.name, (*sizes, before[-1]))
 
@@ -143,7 +143,7 @@ class Concatenate(Layer):
     def __init__(self, name: str, axis: int = -1, result: Quantiser | None = None) -> None:
         super().__init__(name, result)
         if axis == 0:
-            raise NetworkError(f"layer '{name}' would concatenate along the axis of jets")
+            raise refused(name, "would concatenate along the axis of jets")
         self.axis = axis
 
     def compute(self, *values: Tensor, quantised: bool) -> Tensor:
@@ -156,7 +156,7 @@ class Concatenate(Layer):
         axis = checked_axis(self.name, self.axis - 1 if self.axis > 0 else self.axis, rank)
         rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in arriving}
         if len(rest) != 1 or {len(shape) for shape in arriving} != {rank}:
-            raise NetworkError(f"layer '{self.name}' cannot join the shapes {arriving} along axis {self.axis}")
+            raise refused(self.name, f"cannot join the shapes {arriving} along axis {self.axis}")
         joined = sum(shape[axis] for shape in arriving)
         return check_size(self.name, (*arriving[0][:axis], joined, *arriving[0][axis + 1 :]))
 
@@ -172,7 +172,7 @@ class Slice(Layer):
     ) -> None:
         super().__init__(name, result)
         if axis == 0 or not 0 <= start < stop or step < 1:
-            raise NetworkError(f"layer '{name}' cannot take {start}:{stop}:{step} along axis {axis}")
+            raise refused(name, f"cannot take {start}:{stop}:{step} along axis {axis}")
         self.start, self.stop, self.axis, self.step = start, stop, axis, step
 
     def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
@@ -185,7 +185,7 @@ class Slice(Layer):
         before = self.only(arriving)
         axis = checked_axis(self.name, self.axis - 1 if self.axis > 0 else self.axis, len(before))
         if self.stop > before[axis]:
-            raise NetworkError(f"layer '{self.name}' takes values up to {self.stop} of {before[axis]}")
+            raise refused(self.name, f"takes values up to {self.stop} of {before[axis]}")
         size = len(range(self.start, self.stop, self.step))
         return (*before[:axis], size, *before[axis + 1 :])
 

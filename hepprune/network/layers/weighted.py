@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import FixedPoint, Quantiser, digits
 from hepprune.network import quantise
 from hepprune.network.layers.base import Layer, Shape, check_choice, check_work, hold, layer, own
@@ -75,7 +75,7 @@ class Weighted(Layer):
         """
         if isinstance(self.weight_type, FixedPoint) and isinstance(self.bias_type, FixedPoint):
             return self.weight_type, self.bias_type
-        raise NetworkError(f"layer '{self.name}' has no fixed-point types for its weights and biases")
+        raise refused(self.name, "has no fixed-point types for its weights and biases")
 
     @property
     def matrix(self) -> Kernel:
@@ -126,7 +126,7 @@ class Dense(Weighted):
         """Return the arriving shape with n_out values in its last axis."""
         before = self.only(arriving)
         if before[-1] != self.n_in:
-            raise NetworkError(f"layer '{self.name}' takes {self.n_in} values and is given {before[-1]}")
+            raise refused(self.name, f"takes {self.n_in} values and is given {before[-1]}")
         return check_work(self.name, (*before[:-1], self.n_out), self.n_in)
 
     def linear(self, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -201,10 +201,7 @@ class Conv(Weighted):
         """Return (*positions, n_out)."""
         before = self.only(arriving)
         if len(before) != len(self.kernel) + 1 or before[-1] != self.n_in:
-            raise NetworkError(
-                f"layer '{self.name}' takes {len(self.kernel)} axes of positions and {self.n_in} channels "
-                f"and is given the shape {before}"
-            )
+            raise refused(self.name, f"takes {len(self.kernel)} axes of {self.n_in} channels, not the shape {before}")
         each = zip(before[:-1], self.kernel, self.strides, self.padding, self.dilation, strict=True)
         positions = [(n + sum(p) - (k - 1) * d - 1) // s + 1 for n, k, s, p, d in each]
         return check_work(self.name, (*positions, self.n_out), self.weight[0].numel())
@@ -222,9 +219,7 @@ class Conv(Weighted):
 def checked_reuse(name: str, reuse_factor: object) -> int:
     """Return how many products share a multiplier, and refuse what is no such count."""
     if isinstance(reuse_factor, bool) or not isinstance(reuse_factor, int) or not 1 <= reuse_factor <= MAX_REUSE:
-        raise NetworkError(
-            f"layer '{name}': the reuse factor {reuse_factor} is not a whole number from 1 to {MAX_REUSE}"
-        )
+        raise refused(name, f"has reuse factor {reuse_factor}, not a whole number from 1 to {MAX_REUSE}")
     return reuse_factor
 
 

@@ -6,7 +6,7 @@ what is known of the steps (ranges, adder graphs, C++) is known of the layer.
 
 from collections.abc import Callable
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.network.graph import Network
 from hepprune.network.layers import Argmax, Layer, LayerNorm, Recurrent, Shape, Softmax, Stepwise, TopK
 from hepprune.network.parts.building import INPUT
@@ -38,8 +38,9 @@ def parts(layer: Layer, shape: Shape) -> Network:
         NetworkError: it has no types for its steps.
     """
     if not has_steps(layer):
-        raise NetworkError(
-            f"layer '{layer.name}' ({type(layer).__name__}) has no types for its tables; choose them by "
-            "`hepprune.network.precision.quantise`, or let hls4ml look it up in its own (`hepprune.firmware.hls`)"
+        raise refused(
+            layer.name,
+            f"({type(layer).__name__}) has no types for its tables; choose them by "
+            "`hepprune.network.precision.quantise`, or let hls4ml look it up in its own (`hepprune.firmware.hls`)",
         )
     return PARTS[type(layer)](layer, shape).double()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import DataError, NetworkError
+from hepprune.errors import DataError, refused
 from hepprune.network import layers
 from hepprune.network.graph import Network
 from hepprune.network.node import Node, as_tuple
@@ -52,10 +52,7 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
     """
     for layer in map(network.__getitem__, precision.layer_bits or {}):
         if not takes_bits(layer):
-            raise NetworkError(
-                f"layer '{layer.name}' ({type(layer).__name__}) has no width to ask for; "
-                "its values are those of what it reads"
-            )
+            raise refused(layer.name, f"({type(layer).__name__}) has no width of its own; its values are what it reads")
     jets = [np.asarray(each) for each in as_tuple(features)]
     shapes = [layer.features_shape for layer in network.inputs]
     numbers = all(each.dtype.kind in "biuf" for each in jets)

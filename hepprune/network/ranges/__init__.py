@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import FixedPoint
 from hepprune.network.graph import Network
 from hepprune.network.layers import Weighted
@@ -82,7 +82,7 @@ def exact_activations(network: Network, features: Any) -> dict[str, NDArray[np.f
     """
     for layer in network.inputs:
         if layer.result is None:
-            raise NetworkError(f"layer '{layer.name}' has no fixed-point type, so it has no exact value")
+            raise refused(layer.name, "has no fixed-point type, so it has no exact value")
     accumulators(network)
     double = network.clone().double()
     inputs = [torch.as_tensor(np.asarray(each, dtype=np.float64)) for each in as_tuple(features)]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.network.layers import Activation, Layer, PReLU, Recurrent, ReLU
 from hepprune.network.ranges.interval import ANYTHING, Floats, Interval, affine, quantise, run
 
@@ -28,7 +28,7 @@ def cell_range(layer: Recurrent, arriving: Interval) -> Interval:
     if layer.cell != "simple":
         kinds |= {"recurrent_activation_type": layer.gate.result, "state_type": layer.state_type}
     if missing := [name for name, kind in kinds.items() if kind is None]:
-        raise NetworkError(f"layer '{layer.name}' (Recurrent) has no range without its {' and '.join(missing)}")
+        raise refused(layer.name, f"(Recurrent) has no range without its {' and '.join(missing)}")
     inputs = Interval(arriving.low.min(axis=0), arriving.high.max(axis=0), arriving.fraction)
     state = Interval.of(layer.state_type or layer.act.result, (layer.n_out,))  # type: ignore[arg-type]
     act, gate = (functools.partial(_function, layer, function) for function in (layer.act, layer.gate))

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network.layers import Shape
@@ -54,9 +54,10 @@ class Interval:
         try:
             return self.covering()
         except NetworkError as problem:
-            raise NetworkError(
-                f"layer '{layer}' accumulates more bits than are computed exactly: {problem}; give what it reads a "
-                "result type of fewer bits"
+            raise refused(
+                layer,
+                f"accumulates more bits than are computed exactly: {problem}; give what it reads a "
+                "result type of fewer bits",
             ) from problem
 
     def outward(self) -> "Interval":

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.network import layers
 from hepprune.network.node import Node
 from hepprune.network.parts import INPUT, parts
@@ -28,14 +28,14 @@ def port(layer: layers.Input) -> Interval:
 
 def _weighted(layer: layers.Weighted, arriving: Interval) -> Interval:
     if layer.weight_type is None or layer.bias_type is None:
-        raise NetworkError(f"layer '{layer.name}' has no fixed-point types for its weights and biases")
+        raise refused(layer.name, "has no fixed-point types for its weights and biases")
     fraction = max(layer.weight_type.fraction + arriving.fraction, layer.bias_type.fraction)
     return affine(layer.linear, layer.used_weight(), layer.used_bias(), arriving, fraction=fraction)
 
 
 def _batch_norm(layer: layers.BatchNorm, arriving: Interval) -> Interval:
     if layer.scale_type is None or layer.shift_type is None:
-        raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form; fold it first")
+        raise refused(layer.name, f"({type(layer).__name__}) has no fixed-point form; fold it first")
     ends = [run(lambda x: layer.compute(x, quantised=True), end) for end in (arriving.low, arriving.high)]
     fraction = max(layer.scale_type.fraction + arriving.fraction, layer.shift_type.fraction)
     return Interval(np.minimum(*ends), np.maximum(*ends), fraction)
@@ -86,9 +86,7 @@ def _activation(layer: layers.Activation, arriving: Interval) -> Interval:
 def _of_result(layer: layers.Layer) -> int:
     """Return the fractional bits that what rounds to the layer's result type is bounded to: one more than its own."""
     if layer.result is None:
-        raise NetworkError(
-            f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form without a result type"
-        )
+        raise refused(layer.name, f"({type(layer).__name__}) has no fixed-point form without a result type")
     return layer.result.fraction + 1
 
 

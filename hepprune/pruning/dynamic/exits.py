@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.network import Dense, Layer, Network
 from hepprune.pruning.dynamic.gates import Work, WorkPenalty, multiplications
 
@@ -64,7 +64,7 @@ def with_exits(network: Network, after: Sequence[str], *, seed: int) -> Branched
             exits.append(f"exit_{len(exits) + 1}")
             shape = network.shapes[layer.name]
             if len(shape) != 1:
-                raise NetworkError(f"layer '{layer.name}' puts out the shape {shape}; an exit reads one axis of values")
+                raise refused(layer.name, f"puts out the shape {shape}; an exit reads one axis of values")
             weight = torch.randn(n_classes, shape[0], generator=generator) * (2 / shape[0]) ** 0.5
             layers.append(Dense(exits[-1], weight, torch.zeros(n_classes)))
             sources[exits[-1]] = (layer.name,)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.network import Activation, Dense, Layer, Merge, Network, ReLU, TopK, Weighted
 
 # What training adds to its loss, from the value of every layer and the targets.
@@ -95,7 +95,7 @@ def _relu(network: Network, name: str) -> str:
     """Return the ReLU that alone reads a dense layer."""
     readers = network.readers(network[name])
     if not isinstance(network[name], Dense) or len(readers) != 1 or not isinstance(readers[0], ReLU):
-        raise NetworkError(f"layer '{name}' cannot be gated; a gate needs a dense layer with a ReLU after it")
+        raise refused(name, "cannot be gated; a gate needs a dense layer with a ReLU after it")
     return readers[0].name
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError, check_known, unknown
+from hepprune.errors import NetworkError, check_known, refused, unknown
 from hepprune.network import Kernel, Network
 from hepprune.task.sample import Sample
 
@@ -63,9 +63,7 @@ class Criterion:
         self.check(statistics)
         scores = self.function(kernel, granularity, seed if self.seeded else statistics).flatten()
         if not torch.isfinite(scores).all():
-            raise NetworkError(
-                f"the criterion '{self.name}' is not finite in layer '{kernel.name}': look for NaN weights"
-            )
+            raise refused(kernel.name, f"has no finite score by the criterion '{self.name}': look for NaN weights")
         return scores
 
 

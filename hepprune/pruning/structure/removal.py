@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.fixed.quantisers import taken
 from hepprune.network import Layer, Network, Rules, layers
 from hepprune.pruning.structure.coupling import Units, whole_groups
@@ -28,7 +28,7 @@ def without(network: Network, units: Units, gone: NDArray[np.bool_]) -> Network:
     stay = {name: [torch.as_tensor(~gone[ids]) for ids in axes] for name, axes in units.values.items()}
     for name, axes in stay.items():
         if not all(bool(axis.any()) for axis in axes):
-            raise NetworkError(f"layer '{name}' would be left with no neuron; remove the whole layer instead")
+            raise refused(name, "would be left with no neuron; remove the whole layer instead")
     rebuilt: list[Layer] = []
     for layer in network:
         own, arriving = stay[layer.name], [stay[name] for name in network.sources.get(layer.name, ())]

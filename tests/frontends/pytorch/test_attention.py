@@ -303,7 +303,7 @@ def test_one_head_position_or_value_is_written_in_a_program(name: str, what: str
 
 
 def test_wider_heads_than_the_modules_are_refused_in_one_sentence() -> None:
-    sentence = "layer 'attention' has 2 heads of 4 values, for which 4 heads of 2 have no room"
+    sentence = "layer 'attention' has 2 heads of 4 values, too many for 4 of 2"
     with pytest.raises(NetworkError, match=sentence):
         to_module(read(made("a position a head")), Sized(4, 2))
 

@@ -85,7 +85,7 @@ def test_pruned_weights_stay_out_of_a_convolution(index: int) -> None:
         ),
         (
             lambda: Network([Input("x", (2, 1)), Conv("c", torch.ones(1, 3, 1), torch.ones(1))]),
-            r"'c' would put out the shape \(0, 1\)",
+            r"'c' puts out the shape \(0, 1\)",
         ),
     ],
 )

@@ -117,7 +117,7 @@ def test_every_criterion_names_its_formula() -> None:
 def test_scores_that_are_not_finite_are_refused() -> None:
     layer = smooth.network("dense_relu")["first"]
     layer.weight.data[0, 0] = torch.nan
-    with pytest.raises(NetworkError, match="'magnitude' is not finite in layer 'first'"):
+    with pytest.raises(NetworkError, match="layer 'first' has no finite score by the criterion 'magnitude'"):
         importance.magnitude(layer.kernels[0], "weight")
 
 

@@ -189,9 +189,7 @@ def spread(native: Native, quantiser: Quantiser | None, shape: Shape) -> ValueTy
     if isinstance(quantiser, Minifloat):
         return each(quantiser, lambda array: np.broadcast_to(array, shape))
     if not isinstance(quantiser, FixedPoint | FixedPoints):
-        raise native.refuse(
-            f"would hold values of type {type(quantiser).__name__}; HGQ2 has fixed-point types and floats"
-        )
+        raise native.refuse(f"would hold a {type(quantiser).__name__}; HGQ2 has fixed-point types and floats")
     arrays = (np.broadcast_to(a, shape) for a in (quantiser.width, quantiser.integer, quantiser.signed))
     width, integer, signed = arrays
     return FixedPoints(

@@ -97,9 +97,7 @@ def _einsum(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     terms = equation.replace("->", ",").split(",")
     jets = terms[0][:1]
     if len(arriving) != 2 or len(terms) != 3 or any(term[:1] != jets or term.count(jets) != 1 for term in terms):
-        raise native.refuse(
-            f"contracts by {equation[:60]}; two values with the jets first, as in bij,bjk->bik, are known"
-        )
+        raise native.refuse(f"contracts by {equation[:60]}; two values, the jets first, as in bij,bjk->bik, are known")
     left, right, out = (term[1:] for term in terms)
     return [Part(Einsum(native.name, f"{left},{right}->{out}"), (0, 1))]
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.fixed import Quantiser
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq.types import each as changed_each
@@ -205,7 +205,7 @@ def _places(now: Shape, full: Shape) -> NDArray[np.int64]:
 def _rows(layer: Layer, places: NDArray[np.int64]) -> Layer:
     """Return a dense layer with rows of zeros where there is none."""
     if not isinstance(layer, Dense):
-        raise NetworkError(f"layer '{layer.name}' is a {type(layer).__name__}, which no projection can be")
+        raise refused(layer.name, f"is a {type(layer).__name__}, which no projection can be")
     kept, taken = torch.as_tensor(places >= 0), torch.as_tensor(places.clip(min=0))
     arrays = {name: getattr(layer, name)[taken] for name in ("weight", "bias", "digit_limit")}
     changes: dict[str, Any] = {

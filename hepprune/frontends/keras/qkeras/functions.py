@@ -92,9 +92,7 @@ def _leaky(settings: QuantiserSettings) -> tuple[QuantisedFunction, ...]:
     slope, bits, integer = settings["negative_slope"], settings["bits"], settings["integer"]
     shift = -int(np.log2(slope))
     if slope != 2.0**-shift or not 0 <= shift < bits or settings["relu_upper_bound"]:
-        raise NetworkError(
-            f"quantized_relu with negative_slope={slope} is taken over from 2**{1 - bits} to 1, unbounded"
-        )
+        raise NetworkError(f"quantized_relu of negative_slope={slope} is taken over from 2**{1 - bits} to 1, unbounded")
     positive = FixedPoint(bits, integer + 1, True, "RND_CONV", "SAT")
     negative = FixedPoint(bits - shift, integer + 1 - shift, True, "RND_CONV", "SAT")
     return QuantisedFunction("linear", {}, positive), QuantisedFunction("leaky_relu", {"slope": float(slope)}, negative)

@@ -155,9 +155,7 @@ def under_mask(native: Native, layer: Weighted) -> Weighted:
     window = layer.weight.shape[1:-1]
     mask = np.asarray(given, dtype=np.float64)
     if mask.size != np.prod(window) or not np.isin(mask, (0, 1)).all():
-        raise native.refuse(
-            f"has a mask of shape {mask.shape} that is not one of 0 and 1 for its window {tuple(window)}"
-        )
+        raise native.refuse(f"has a mask of shape {mask.shape}, none of 0 and 1 for its window {tuple(window)}")
     allowed = torch.as_tensor(mask.reshape(1, *window, 1) != 0)
     limit = torch.where(allowed, layer.digit_limit, torch.zeros_like(layer.digit_limit))
     return layer.rebuilt(weight=torch.where(allowed, layer.weight, 0.0), digit_limit=limit)

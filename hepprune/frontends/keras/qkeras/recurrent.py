@@ -26,9 +26,7 @@ def _lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         with naming(native, key):
             found = activation(native.config[key])
         if len(found) > 1:
-            raise native.refuse(
-                f"has a {key} with a slope on its negative side, which no recurrent layer of a Network has"
-            )
+            raise native.refuse(f"has a {key} with a slope on its negative side, which no recurrent layer has")
         changes |= plain.function_arguments(native, key, as_layer(found[0], "function"))
     for (name, key), array in zip(_KERNELS.items(), native.weights, strict=False):
         with naming(native, key):

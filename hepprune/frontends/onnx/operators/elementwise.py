@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import FixedPoint
 from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode
@@ -35,7 +35,7 @@ _BIT = FixedPoint(1, 1, signed=False)  # holds the 0 and 1 of a sum's scale and 
 def function(built: Graph, node: OnnxNode, x: Any) -> Value:
     """Apply a function without parameters."""
     if any(abs(node.attributes.get(name, value) - value) > 1e-6 for name, value in _DEFAULTS.items()):
-        raise NetworkError(f"layer '{node.name}' ({node.kind}) has parameters of its own, which no Network holds")
+        raise refused(node.name, f"({node.kind}) has parameters of its own, which no Network holds")
     return added(built, node, x, lambda name: Activation(name, _PLAIN[node.kind]))
 
 
@@ -94,7 +94,7 @@ def prelu(built: Graph, node: OnnxNode, x: Any, slope: Any) -> Value:
     sizes = (1,) * (value.index.ndim - slopes.tensor.ndim) + tuple(slopes.tensor.shape)
     wide = [axis for axis, size in enumerate(sizes) if size > 1]
     if len(wide) != 1 or len(sizes) != value.index.ndim or sizes[wide[0]] != value.shape[wide[0]]:
-        raise NetworkError(f"layer '{node.name}' has slopes of shape {tuple(slopes.tensor.shape)}; one axis is known")
+        raise refused(node.name, f"has slopes of shape {tuple(slopes.tensor.shape)}; one axis is known")
     title = built.title(node.call("prelu"), slopes)
     line = slopes.reshaped((slopes.tensor.numel(),))
     source, order, value_of = normalisation.per_channel(built, value, wide[0], title)
@@ -121,7 +121,7 @@ def argmax(built: Graph, node: OnnxNode, x: Any) -> Value:
     """The index of the largest value."""
     axis, kept = node.attributes.get("axis", 0), bool(node.attributes.get("keepdims", 1))
     if node.attributes.get("select_last_index"):
-        raise NetworkError(f"layer '{node.name}' takes the last of equal values; the first is known")
+        raise refused(node.name, "takes the last of equal values; the first is known")
     return elementwise.argmax(built, node.call("argmax"), x, dim=axis, keepdim=kept)
 
 
@@ -130,7 +130,7 @@ def same(_: Graph, node: OnnxNode, x: Any, *_ignored: Any) -> Any:
     """The values as they are: a network computes in one type, and drops nothing at inference."""
     whole = node.kind == "Cast" and node.attributes.get("to") not in {1, 10, 11, 16}  # TensorProto's floating types
     if whole and isinstance(x, Value):
-        raise NetworkError(f"layer '{node.name}' casts values of the jets to whole numbers, which no Network does")
+        raise refused(node.name, "casts values of the jets to whole numbers, which no Network does")
     if isinstance(x, FileConstant) and node.kind == "Cast":
         return FileConstant(tensor=x.acting.long()) if whole else FileConstant(tensor=x.acting.double())
     return x

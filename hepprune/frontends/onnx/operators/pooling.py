@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import jets_value, numbers, operator
 from hepprune.frontends.onnx.operators.weighted import borders
@@ -19,13 +19,13 @@ def pool(built: Graph, node: OnnxNode, x: Any) -> Value:
     rank = len(size)
     strides, dilation = (tuple(node.attributes.get(name, (1,) * rank)) for name in ("strides", "dilations"))
     if value.index.ndim != rank + 2 or set(dilation) != {1} or len(node.outputs) > 1:
-        raise NetworkError(f"layer '{node.name}' pools dilated windows, another shape, or puts out places")
+        raise refused(node.name, "pools dilated windows, another shape, or puts out places")
     pads = borders(node, value.shape[2:], size, strides=strides, dilation=dilation)
     call = node.call("max_pool" if node.kind == "MaxPool" else "avg_pool")
     counted = node.kind == "AveragePool" and bool(node.attributes.get("count_include_pad"))
     upwards = bool(node.attributes.get("ceil_mode"))
     if upwards and counted and any(map(any, pads)):
-        raise NetworkError(f"layer '{node.name}' rounds its number of windows up and counts its padding")
+        raise refused(node.name, "rounds its number of windows up and counts its padding")
     return pooling.windows(built, call, value, size=size, strides=strides, pads=pads, ceil=upwards, counted=counted)
 
 

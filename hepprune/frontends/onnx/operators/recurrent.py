@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import constant, jets_value, operator
@@ -33,7 +33,7 @@ def recurrent(built: Graph, node: OnnxNode, x: Any, kernel: Any, again: Any, *re
     value, batch = jets_value(x, node), 0 if node.attributes.get("layout") else 1
     axes = (batch, 1 - batch, 2)
     if value.index.ndim != 3 or built.jets(value) != batch:
-        raise NetworkError(f"layer '{node.name}' steps along the axis of the jets")
+        raise refused(node.name, "steps along the axis of the jets")
     all_read, last_read = (built.is_read(name) for name in [*node.outputs, "", ""][:2])
     source = built.place(value, axes, f"{node.name}.arranged")
     arrays = [constant(kernel, node, "weight"), constant(again, node, "weight")]
@@ -64,13 +64,13 @@ def _resize(built: Graph, node: OnnxNode, n_states: int) -> None:
 
 def _check(node: OnnxNode, unknown: list[Any], starts: list[Any]) -> None:
     if node.attributes.get("direction", "forward") not in _WAYS:
-        raise NetworkError(f"layer '{node.name}' runs {node.attributes['direction']}; known are {', '.join(_WAYS)}")
+        raise refused(node.name, f"runs {node.attributes['direction']}; known are {', '.join(_WAYS)}")
     if unknown or "clip" in node.attributes or node.attributes.get("input_forget"):
-        raise NetworkError(f"layer '{node.name}' has lengths, peepholes or limits, which no Network has")
+        raise refused(node.name, "has lengths, peepholes or limits, which no Network has")
     if any(start is not None and constant(start, node, "initial state").tensor.any() for start in starts):
-        raise NetworkError(f"layer '{node.name}' starts from another state than zero")
+        raise refused(node.name, "starts from another state than zero")
     if node.outputs[2:] and node.outputs[2]:
-        raise NetworkError(f"layer '{node.name}' puts out the state of its memory, which no Network does")
+        raise refused(node.name, "puts out the state of its memory, which no Network does")
 
 
 def _layer(built: Graph, node: OnnxNode, arrays: list[FileConstant], *, way: int, sequences: bool) -> Recurrent:
@@ -82,7 +82,7 @@ def _layer(built: Graph, node: OnnxNode, arrays: list[FileConstant], *, way: int
     def keras(array: FileConstant) -> Tensor:
         found = array.acting.float()
         if array.tensor.ndim != found.ndim or not torch.isfinite(found).all() or len(found) != len(ways):
-            raise NetworkError(f"layer '{node.name}' has weights that are not finite or of other directions")
+            raise refused(node.name, "has weights that are not finite or of other directions")
         return gated(found[way], _GATES[cell])
 
     weight, recurrent_weight = keras(kernel), keras(again)
@@ -126,7 +126,7 @@ def _activations(node: OnnxNode, cell: str, way: int) -> tuple[str, str]:
     given, each = node.attributes.get("activations"), len(_FIRST[cell])
     names = [str(name) for name in given[way * each : (way + 1) * each]] if given else _FIRST[cell]
     if any(name not in _FUNCTIONS for name in names) or len(names) != each or len(set(names[1:])) > 1:
-        raise NetworkError(f"layer '{node.name}' has the activations {names}, which no Network has")
+        raise refused(node.name, f"has the activations {names}, which no Network has")
     if node.attributes.get("activation_alpha") or node.attributes.get("activation_beta"):
-        raise NetworkError(f"layer '{node.name}' has parameters for its activations; the usual ones are known")
+        raise refused(node.name, "has parameters for its activations; the usual ones are known")
     return _FUNCTIONS[names[0]], _FUNCTIONS[names[-1]]

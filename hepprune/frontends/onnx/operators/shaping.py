@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.fitting import open_sizes
 from hepprune.frontends.onnx.operators.registry import constant, counted, jets_value, number, numbers, operator
@@ -149,7 +149,7 @@ def resize(built: Graph, node: OnnxNode, x: Any, *given: Any) -> Value:
     factors = [n / old for n, old in zip(sizes, before, strict=True)] if sizes else scales
     whole = len(factors) == value.index.ndim and all(float(factor).is_integer() for factor in factors)
     if not whole or factors[:2] != [1, 1] or not all(_repeats(node, int(factor)) for factor in factors[2:]):
-        raise NetworkError(f"layer '{node.name}' resizes by {factors}, other than by repeating every position")
+        raise refused(node.name, f"resizes by {factors}, other than by repeating every position")
     if sizes and not computed:
         built.change(node, 2, np.asarray(factors, np.float32))
         built.change(node, 3, None)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.fitting import END
 from hepprune.frontends.onnx.operators.registry import constant, counted, jets_value, numbers, operator
@@ -30,7 +30,7 @@ def split(built: Graph, node: OnnxNode, x: Any, sizes: Any = None) -> list[Value
         ends = built.fit.ends(node.key, ends, value.shape[axis])
         _resize(built, node, sizes, (given, ends))
     elif ends[-1] != value.shape[axis] or any(size < needed for size, needed in zip(given, read, strict=False)):
-        raise NetworkError(f"layer '{node.name}' splits {value.shape[axis]} values into {given}")
+        raise refused(node.name, f"splits {value.shape[axis]} values into {given}")
     found: list[Value | None] = []
     for place, bounds in enumerate(itertools.pairwise(ends)):
         title, some = f"{node.name}.{place}", bounds[1] > bounds[0]
@@ -78,7 +78,7 @@ def gather(built: Graph, node: OnnxNode, x: Any, places: Any) -> Value:
     axis = counted(node.attributes.get("axis", 0), value.index.ndim, node)
     size = built.before(node, value)[axis]
     if chosen.ndim > 1 or chosen.numel() == 0 or int(chosen.min()) < -size or int(chosen.max()) >= size:
-        raise NetworkError(f"layer '{node.name}' takes values that are not there, or not by a list of places")
+        raise refused(node.name, "takes values that are not there, or not by a list of places")
     given = shaping.runs([int(place) % size for place in chosen.reshape(-1)])
     bounds = [built.bounds(node, number_, run) for number_, run in enumerate(given)]
     title = f"{node.name}.part" if chosen.ndim else node.name

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.frontends.pytorch.building import Assembly, Held
 from hepprune.frontends.pytorch.operators.elementwise import bounded
 from hepprune.frontends.pytorch.operators.normalisation import per_channel
@@ -57,7 +57,7 @@ def _merged(built: Assembly, call: Call, x: Value, y: Value, *, kind: str, alpha
     if x.shape == y.shape:
         x, y = built.split(x), built.split(y)
     if x.index.ndim != y.index.ndim or built.jets(x) != built.jets(y):
-        raise NetworkError(f"layer '{title}' combines the values of different jets")
+        raise refused(title, "combines the values of different jets")
     full = x if x.shape == shape or y.shape != shape else y
     axes = built.axes(full)
     layers = [built.place(v, axes, f"{title}.arranged") for v in (x, y)]
@@ -76,12 +76,10 @@ def _with_constant(built: Assembly, call: Call, x: Value, other: Any, *, kind: s
         _stored(built, name, other, kind=kind, alpha=alpha, order=torch.zeros(1, dtype=torch.long))
         return unchanged(x, name)
     if np.broadcast_shapes(tuple(tensor.shape), x.shape) != x.shape:
-        raise NetworkError(
-            f"layer '{title}' spreads values of shape {x.shape} over a constant of {tuple(tensor.shape)}"
-        )
+        raise refused(title, f"spreads values of shape {x.shape} over a constant of {tuple(tensor.shape)}")
     sizes = (1,) * (x.index.ndim - tensor.ndim) + tuple(tensor.shape)
     if sizes[built.jets(x)] != 1:
-        raise NetworkError(f"layer '{title}' has a constant for each jet")
+        raise refused(title, "has a constant for each jet")
     scale, shift = scale.expand(tensor.shape).reshape(sizes), shift.expand(tensor.shape).reshape(sizes)
     wide = [axis for axis, size in enumerate(sizes) if size > 1]
     if len(wide) == 1:
@@ -122,10 +120,10 @@ def _affine(kind: str, constant: Tensor, alpha: float, title: str) -> tuple[Tens
         "div": lambda: (1 / constant, zero),
     }
     if kind not in found:
-        raise NetworkError(f"layer '{title}' is not a sum or product with a constant ({kind})")
+        raise refused(title, f"is not a sum or product with a constant ({kind})")
     scale, shift = found[kind]()
     if not torch.isfinite(scale).all():
-        raise NetworkError(f"layer '{title}' divides by zero")
+        raise refused(title, "divides by zero")
     return scale, shift
 
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.elementwise import softmax
 from hepprune.frontends.pytorch.operators.registry import constant, jets_value, operator, unchanged
@@ -129,7 +129,7 @@ def attention(built: Assembly, call: Call, query: Any, *, key: Any, value: Any, 
     """softmax(q k^T / sqrt(d)) v (Vaswani et al., arXiv:1706.03762)."""
     title, scale = built.title(call), options.get("scale")
     if options.get("attn_mask") is not None or options.get("is_causal") or options.get("enable_gqa"):
-        raise NetworkError(f"layer '{title}' is attention with a mask or grouped heads, which is not known")
+        raise refused(title, "is attention with a mask or grouped heads, which is not known")
     q, k, v = (jets_value(side, call) for side in (query, key, value))
     lead = _LETTERS[4 : 2 + q.index.ndim]
     scores = contracted(built, call, (q, k), (f"{lead}ad", f"{lead}bd", f"{lead}ab"))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.normalisation import per_channel
@@ -31,7 +31,7 @@ def in_types(built: Assembly, call: Call, x: Any, kind: FixedPoints, looked_up: 
     """Add a function of values, or themselves, in types that lie as torch's values do."""
     source = jets_value(x, call)
     if any(own not in {1, size} for own, size in zip(kind.width.shape[::-1], source.shape[::-1], strict=False)):
-        raise NetworkError(f"layer '{built.title(call)}' has types of shape {kind.width.shape} for {source.shape}")
+        raise refused(built.title(call), f"has types of shape {kind.width.shape} for {source.shape}")
 
     def arranged(array: Tensor) -> Tensor:
         laid = torch.empty(source.index.numel(), dtype=array.dtype)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.registry import jets_value, operator
 from hepprune.frontends.pytorch.operators.shaping import joined, shape_before
@@ -26,7 +26,7 @@ def copied(built: Assembly, call: Call, x: Any, **options: Any) -> Value:
     for axis, (n, size) in enumerate(zip(sizes, found.shape, strict=True)):
         copies = n if call.operator != "expand" else 1 if n in {-1, size} else n
         if copies * found.index.numel() > _MAX_COPIED:
-            raise NetworkError(f"layer '{title}' would put out {copies} copies of {found.shape}")
+            raise refused(title, f"would put out {copies} copies of {found.shape}")
         if copies > 1:
             found = joined(built, [found] * copies, axis, title=title)
     return found
@@ -37,12 +37,12 @@ def padded(built: Assembly, call: Call, x: Any, *, pad: list[int], mode: str = "
     """Zeros around some axes."""
     source, title = jets_value(x, call), built.title(call)
     if mode != "constant" or value or min(pad) < 0:
-        raise NetworkError(f"layer '{title}' pads with something else than zeros, or crops")
+        raise refused(title, "pads with something else than zeros, or crops")
     rank = source.index.ndim
     pairs = {rank - 1 - i // 2: (pad[i], pad[i + 1]) for i in range(0, len(pad), 2)}
     pairs = {axis: pair for axis, pair in pairs.items() if any(pair)}
     if built.jets(source) in pairs:
-        raise NetworkError(f"layer '{title}' pads the axis of jets")
+        raise refused(title, "pads the axis of jets")
     free = [axis for axis in range(rank) if axis not in pairs and axis != built.jets(source)]
     wide = source.moved(source.index.unsqueeze(-1))
     axes = built.axes(source, free[0]) if free else built.axes(wide, rank)
@@ -59,7 +59,7 @@ def upsample(built: Assembly, call: Call, x: Any, **sizes: Any) -> Value:
     before = source.shape[2:]
     after = sizes.get("output_size") or [int(n * s) for n, s in zip(before, sizes["scale_factors"], strict=True)]
     if any(new % old for new, old in zip(after, before, strict=True)):
-        raise NetworkError(f"layer '{title}' brings {before} positions to {tuple(after)}; whole multiples are known")
+        raise refused(title, f"brings {before} positions to {tuple(after)}; whole multiples are known")
     axes = (0, *range(2, source.index.ndim), 1)
     layer = built.place(source, axes, f"{title}.arranged")
     factors = tuple(new // old for new, old in zip(after, before, strict=True))

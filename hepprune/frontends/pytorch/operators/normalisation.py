@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional, picked
 from hepprune.frontends.pytorch.operators.weighted import again
@@ -34,21 +34,21 @@ def batch_norm(built: Assembly, call: Call, x: Any, *, weight: Any, bias: Any, e
     title = (named.origin or call.name).rpartition(".")[0] if named else built.title(call)
     title = title or call.name
     if options.get("training") or running_mean is None or running_var is None:
-        raise NetworkError(f"layer '{title}' keeps no running statistics, so it has no fixed form at inference")
+        raise refused(title, "keeps no running statistics, so it has no fixed form at inference")
     factor, offset = optional(weight, title, "weight"), optional(bias, title, "bias")
     centre, spread = constant(running_mean, title, "mean"), constant(running_var, title, "variance")
     deviation = torch.sqrt(spread.tensor.double() + eps)
     scale = array(factor, deviation, 1.0).double() / deviation
     shift = array(offset, deviation, 0.0).double() - centre.tensor.double() * scale
     if not torch.isfinite(scale).all():
-        raise NetworkError(f"layer '{title}' has a variance that is not positive")
+        raise refused(title, "has a variance that is not positive")
     source, order, value_of = per_channel(built, jets_value(x, call), 1, title)
     key = ("batch_norm", centre.key, factor.key if factor else None, tuple(order.tolist()))
     name = again(built, key if centre.origin else None, title, source)
     if name is None:
         inverse = torch.argsort(order)
         if len(scale) != len(inverse):
-            raise NetworkError(f"layer '{title}' takes {len(scale)} channels and is given {len(inverse)}")
+            raise refused(title, f"takes {len(scale)} channels and is given {len(inverse)}")
         name = built.add(BatchNorm(built.name(title), scale.float()[inverse], shift.float()[inverse]), source)
         _store(built, name, (factor, offset, centre, spread), order=order, epsilon=eps)
         built.placed[key] = name
@@ -96,9 +96,7 @@ def layer_norm(
     elif len(normalized_shape) == 1:
         source, order, result = per_channel(built, values, values.index.ndim - 1, title)
     else:
-        raise NetworkError(
-            f"layer '{title}' normalises over {len(normalized_shape)} axes; one, or all of them, are known"
-        )
+        raise refused(title, f"normalises over {len(normalized_shape)} axes; one, or all of them, are known")
     key = ("layer_norm", factor.key if factor else None, eps, tuple(order.tolist()))
     name = again(built, key if factor and factor.origin else None, title, source)
     if name is None:

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.registry import jets_value, operator
 from hepprune.frontends.pytorch.operators.weighted import several
@@ -20,13 +20,13 @@ def windows(
     """Pool channels-first values; with `ceil` a last window that is not full counts too, with `counted` the padding."""
     source, title, rank = jets_value(x, call), built.title(call), len(size)
     if source.index.ndim != rank + 2:
-        raise NetworkError(f"layer '{title}' pools values of shape {source.shape}")
+        raise refused(title, f"pools values of shape {source.shape}")
     axes = (0, *range(2, rank + 2), 1)
     layer = built.place(source, axes, f"{title}.arranged")
     borders = tuple(map(_ceiled, source.shape[2:], size, strides, pads)) if ceil else pads
     if counted and any(map(any, pads)):
         if ceil and any(low != high for low, high in borders):
-            raise NetworkError(f"layer '{title}' rounds the number of windows up and counts its padding; leave one out")
+            raise refused(title, "rounds the number of windows up and counts its padding; leave one out")
         layer = built.add(Pad(built.name(f"{title}.pad"), borders), layer)
         borders = ((0, 0),) * rank
     kind = "max" if "max" in call.operator else "average"
@@ -53,7 +53,7 @@ def max_pool(built: Assembly, call: Call, x: Any, *, dilation: Any = 1, **window
     """The largest value of each window."""
     rank = 1 if "1d" in call.operator else 2
     if set(several(dilation, rank)) != {1}:
-        raise NetworkError(f"layer '{built.title(call)}' pools dilated windows, which no Network does")
+        raise refused(built.title(call), "pools dilated windows, which no Network does")
     found = windows(built, call, x, **_window(rank, **window))
     return [found, None] if call.operator.endswith("_indices") else found
 
@@ -64,7 +64,7 @@ def mean_pool(
 ) -> Value:
     """The mean value of each window."""
     if divisor_override is not None:
-        raise NetworkError(f"layer '{built.title(call)}' divides by {divisor_override} instead of the window's size")
+        raise refused(built.title(call), f"divides by {divisor_override} instead of the window's size")
     rank = 1 if "1d" in call.operator else 2
     return windows(built, call, x, **_window(rank, **window), counted=count_include_pad)
 
@@ -79,7 +79,7 @@ def adaptive(built: Assembly, call: Call, x: Any, *, output_size: list[int]) -> 
     wanted: list[Any] = [*several(output_size, len(before))]
     after = [n if size is None else size for n, size in zip(before, wanted, strict=True)]
     if any(n % size for n, size in zip(before, after, strict=True)):
-        raise NetworkError(f"layer '{title}' pools {before} positions to {tuple(after)}, which is not an even division")
+        raise refused(title, f"pools {before} positions to {tuple(after)}, which is not an even division")
     kind = "max" if largest else "average"
     if set(after) == {1}:
         axes = (0, *range(2, source.index.ndim), 1)
@@ -96,12 +96,12 @@ def reduced(built: Assembly, call: Call, x: Any, *, dim: Any = None, keepdim: bo
     """The mean, sum or maximum over axes."""
     source, title = jets_value(x, call), built.title(call)
     if dim is None or dim == []:
-        raise NetworkError(f"layer '{title}' reduces all jets to one value; name the axes to reduce")
+        raise refused(title, "reduces all jets to one value; name the axes to reduce")
     rank = source.index.ndim
     over = sorted({axis % rank for axis in ([dim] if isinstance(dim, int) else dim)})
     split = built.split(source)
     if split.index.ndim != rank or built.jets(split) in over:
-        raise NetworkError(f"layer '{title}' reduces over the jets")
+        raise refused(title, "reduces over the jets")
     layer, order = _gathered(built, split, over, title)
     kind = "max" if call.operator in {"amax", "max"} else "average"
     name = built.add(GlobalPool(built.name(title), kind), layer)

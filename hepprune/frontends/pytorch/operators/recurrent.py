@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import refused
 from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional
 from hepprune.frontends.pytorch.operators.shaping import joined, part
@@ -32,17 +32,17 @@ def recurrent(
     ways, steps = 2 if options["bidirectional"] else 1, 1 if options["batch_first"] else 0
     per_way = len(params) // (num_layers * ways)
     if per_way not in {2, 4} or len(params) != per_way * num_layers * ways:
-        raise NetworkError(f"layer '{title}' has a projection, which no Network has")
+        raise refused(title, "has a projection, which no Network has")
     if any(constant(start, title, "initial state").tensor.any() for start in starts):
-        raise NetworkError(f"layer '{title}' starts from another state than zero")
+        raise refused(title, "starts from another state than zero")
     values = jets_value(x, call)
     if values.index.ndim != 3:
-        raise NetworkError(f"layer '{title}' takes steps of values and is given the shape {values.shape}")
+        raise refused(title, f"takes steps of values and is given the shape {values.shape}")
     if built.jets(values) == steps:
-        raise NetworkError(f"layer '{title}' steps along the axis of jets; set batch_first=True")
+        raise refused(title, "steps along the axis of jets; set batch_first=True")
     read = {pick.args[1] for pick in built.readers[call.name]}
     if 2 in read:
-        raise NetworkError(f"layer '{title}' puts out the state of its memory, which no Network does")
+        raise refused(title, "puts out the state of its memory, which no Network does")
     finals: list[Value] = []
     for number in range(num_layers):
         last = number == num_layers - 1 and (0 not in read or (ways == 1 and _only_last(built, call, steps)))

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Constant, Value
 
@@ -42,9 +42,9 @@ def constant(argument: Any, title: str, what: str) -> Constant:
     """Return an argument that must be a finite tensor of the model."""
     if isinstance(argument, Constant):
         if not torch.isfinite(argument.tensor).all():
-            raise NetworkError(f"layer '{title}' has {what} that is not finite ({argument.origin or 'a constant'})")
+            raise refused(title, f"has {what} that is not finite ({argument.origin or 'a constant'})")
         return argument
-    raise NetworkError(f"layer '{title}' computes its {what} from the jets; only constants can be taken over")
+    raise refused(title, f"computes its {what} from the jets; only constants can be taken over")
 
 
 def optional(argument: Any, title: str, what: str) -> Constant | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.registry import jets_value, operator
 from hepprune.frontends.pytorch.operators.weighted import unpacked
@@ -49,9 +49,9 @@ def part(built: Assembly, x: Value, dim: int, bounds: tuple[int, int, int], *, t
     split = built.split(x)
     axis += split.index.ndim - x.index.ndim
     if axis == built.jets(split) or split.shape[axis] != size:
-        raise NetworkError(f"layer '{title}' takes some of the jets")
+        raise refused(title, "takes some of the jets")
     if not inside or inside.step < 1:
-        raise NetworkError(f"layer '{title}' takes {start}:{stop}:{step} of {size} values")
+        raise refused(title, f"takes {start}:{stop}:{step} of {size} values")
     found = cut(built, split, axis, inside, title=title)
     built.traces.cuts[number] = found.layer
     shape = list(x.shape)
@@ -197,7 +197,7 @@ def gathered(built: Assembly, call: Call, x: Any, *, dim: int = 0, index: Any = 
     axis, places = given[0][0] % source.index.ndim, given[0][1].tensor
     picked = torch.nonzero(places).flatten() if places.dtype == torch.bool else places
     if axis == built.jets(source):
-        raise NetworkError(f"layer '{title}' takes some of the jets")
+        raise refused(title, "takes some of the jets")
     size = shape_before(built, call, source)[axis]
     wanted = runs([int(place) % size for place in picked])
     now: list[tuple[int, int, int]] = []
@@ -237,9 +237,9 @@ def joined(built: Assembly, parts: list[Value], dim: int, *, title: str) -> Valu
         order = torch.cat([order + sum(sizes[:i]) for i, (_, order) in enumerate(flat)])
         return Value(name, order + sum(sizes) * torch.arange(built.n_jets).view(-1, 1))
     if any(x.index.ndim != len(shape) or built.jets(x) != built.jets(parts[0]) for x in parts):
-        raise NetworkError(f"layer '{title}' joins the values of different jets")
+        raise refused(title, "joins the values of different jets")
     if axis == built.jets(parts[0]):
-        raise NetworkError(f"layer '{title}' joins along the axis of jets")
+        raise refused(title, "joins along the axis of jets")
     axes = built.axes(parts[0])
     layers = [built.place(x, axes, f"{title}.arranged") for x in parts]
     place = axes.index(axis)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import digits
 from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional, picked
@@ -42,11 +42,11 @@ def transposed(weight: Constant) -> Constant:
 def dense(built: Assembly, x: Value, weight: Constant, bias: Constant | None, *, title: str) -> Value:
     """Add a dense layer over the last axis, its columns in the order in which the values lie."""
     if weight.tensor.ndim != 2:
-        raise NetworkError(f"layer '{title}' has a weight with {weight.tensor.ndim} axes, where a dense one has two")
+        raise refused(title, f"has a weight with {weight.tensor.ndim} axes, where a dense one has two")
     shape = (*x.shape[:-1], len(weight.tensor))
     x = built.split(x)
     if x.shape[-1] != weight.tensor.shape[1]:
-        raise NetworkError(f"layer '{title}' takes {weight.tensor.shape[1]} values and is given {x.shape[-1]}")
+        raise refused(title, f"takes {weight.tensor.shape[1]} values and is given {x.shape[-1]}")
     if x.index.ndim == 2 and built.jets(x) == 0:
         source, order = built.flat(x, f"{title}.flatten")
         axes: tuple[int, ...] = (0, 1)
@@ -121,9 +121,7 @@ def convolution(
     kernel, shift = constant(weight, title, "weight"), optional(bias, title, "bias")
     values, rank = jets_value(x, call), kernel.tensor.ndim - 2
     if rank not in {1, 2} or values.index.ndim != rank + 2:
-        raise NetworkError(
-            f"layer '{title}' convolves values of shape {values.shape}; 1 and 2 axes of positions are known"
-        )
+        raise refused(title, f"convolves values of shape {values.shape}; 1 and 2 axes of positions are known")
     if built.fitting is not None and groups * kernel.tensor.shape[1] != values.shape[1]:
         groups = values.shape[1] // kernel.tensor.shape[1]
         built.rewrite(call, groups=groups)
@@ -151,9 +149,7 @@ def convolution(
 def decomposed_convolution(built: Assembly, call: Call, x: Any, *, transposed: bool, **options: Any) -> Value:
     """Convolve, as the core operators have it."""
     if transposed:
-        raise NetworkError(
-            f"'{call.name}' is a transposed convolution, which no Network has; upsample and convolve instead"
-        )
+        raise NetworkError(f"'{call.name}' is a transposed convolution, not known here; upsample and convolve instead")
     return convolution(built, call, x, **options)
 
 
