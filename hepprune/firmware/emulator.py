@@ -26,15 +26,6 @@ CHECKER = "check-models.cc"  # a name that no emulator can have
 _ARGUMENT = re.compile(r"^ *(\w+) \w+\[", re.MULTILINE)
 
 
-def before_heads(network: Network) -> Network:
-    """Return a network that ends where its heads (softmax, argmax) begin."""
-    ends = dict.fromkeys(network.raw_outputs)
-    kept = {*network.preceding(ends), *ends}
-    layers = [layer for layer in network if layer.name in kept]
-    sources = {name: read for name, read in network.sources.items() if name in kept}
-    return Network(layers, sources, tuple(ends))
-
-
 def write(
     folder: Path, network: Network, interface: Interface, *, name: str, raw: NDArray[np.float32], expected: hls.Floats
 ) -> Path:
@@ -90,10 +81,8 @@ def _model(project: hls.Project, firmware: Path, interface: Interface, network: 
         raise NetworkError("hls4ml wrote the top function into no namespace")
     space = found[1]
     inputs = [(f"in{i}", f"{space}::{kind}", size) for i, (kind, size) in enumerate(zip(types, sizes, strict=False))]
-    outputs = [
-        (f"out{i}", f"{space}::{kind}", width)
-        for i, (kind, width) in enumerate(zip(types[len(sizes) :], widths, strict=True))
-    ]
+    own = zip(types[len(sizes) :], widths, strict=True)
+    outputs = [(f"out{i}", f"{space}::{kind}", width) for i, (kind, width) in enumerate(own)]
     return texts.filled(
         "emulator.cc",
         typed_in=f", or {inputs[0][1]} *" if len(inputs) == 1 else "",

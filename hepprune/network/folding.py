@@ -54,9 +54,8 @@ def _behind_norm(layer: Layer, scale: Tensor, shift: Tensor) -> Layer:
     """Return a layer whose kernel scales and shifts the channels that it reads, (n_channels,) each."""
     kernel = layer.kernels[0]
     by_group = kernel.weight.reshape(kernel.groups, -1, *kernel.weight.shape[1:])
-    scales, shifts = (
-        each.reshape(kernel.groups, *(1,) * (by_group.ndim - 2), kernel.n_columns) for each in (scale, shift)
-    )
+    shape = (kernel.groups, *(1,) * (by_group.ndim - 2), kernel.n_columns)
+    scales, shifts = scale.reshape(shape), shift.reshape(shape)
     bias = layer.get_parameter("bias") + (by_group * shifts).flatten(2).sum(dim=2).flatten()
     return layer.rebuilt(weight=(by_group * scales).reshape(kernel.weight.shape), bias=bias)
 

@@ -280,6 +280,13 @@ class Network(Module):
         """Return an independent copy."""
         return copy.deepcopy(self)
 
+    def upto(self, ends: Iterable[str]) -> "Network":
+        """Return a copy of what the named layers, which are its outputs, depend on."""
+        outputs = tuple(dict.fromkeys(ends))
+        kept = self.preceding(outputs)
+        sources = {name: read for name, read in self.sources.items() if name in kept}
+        return Network([layer for layer in self.clone() if layer.name in kept], sources, outputs)
+
     def replacing(self, changed: Mapping[str, Layer]) -> "Network":
         """Return a copy in which the named layers are others; widths are checked again."""
         layers = [changed.get(layer.name, layer) for layer in self]

@@ -46,9 +46,8 @@ def moments(network: Network, sample: Sample | Tensor, *, batch_size: int = 4096
     counts: dict[str, int] = {}
     # as many jets at a time as keep what arrives at the parts of recurrent layers in bounds
     one = recorded.run(network, sample.first(1).x)
-    sizes = [
-        part.numel() for cell in recurrences.contributing(network) for part in teacher_forcing.reads(one, cell).values()
-    ]
+    read = (teacher_forcing.reads(one, cell) for cell in recurrences.contributing(network))
+    sizes = [part.numel() for parts in read for part in parts.values()]
     for jets in sample.batches(min(batch_size, max(1, _MAX_VALUES // max(sizes, default=1)))):
         for layer, name, arriving in _arriving(recorded.run(network, jets.x)):
             values = arriving.double().flatten(0, 1)

@@ -27,10 +27,8 @@ MAX_TOTAL_BYTES = 2**32  # of all that an archive says it holds
 MAX_TEXT_BYTES = 2**29  # of all texts together
 _WANTED = re.compile(r"(?i)\.(xml|rpt|ndjson|json|log|txt|out)$|^(project\.tcl|hls4ml_config\.yml|parameters\.h)$")
 _ARCHIVE = re.compile(r"(?i)\.(zip|tgz|tar|tar\.(gz|bz2|xz))$")
-_BEFORE_A_MEMBER = (
-    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
-    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
-)
+_HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+_BEFORE_A_MEMBER = (*_HEADERS, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _LONGEST_NAMES = 2**16  # bytes
 _SKIPPED = {"weights", "tb_data", "nnet_utils", "ap_types", ".autopilot", ".git", "csim", "verilog", "vhdl", "systemc"}
 _HOSTILE = re.compile(r"^$|[\x00-\x1f\\]|^/|^[A-Za-z]:|(^|/)\.\.(/|$)")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hepprune.hardware.resources import Measurement
 from hepprune.synthesis.failures import FAILURES, Failure, RunFailedError, classify
@@ -17,6 +17,7 @@ from hepprune.synthesis.failures import FAILURES, Failure, RunFailedError, class
 TIME_LIMIT_S = 4 * 3600.0
 _TAIL_BYTES = 2**20
 _POLL_S = 0.2
+_OF_A_DESIGN = ("top", "sources", "part", "clock_ns", "latency_cycles", "interval_cycles")
 # How the tools tell in their logs what they begin; Yosys numbers its passes, the others name theirs.
 _PHASE = re.compile(
     r"\*{5} ?(?P<hls4ml>[A-Z][A-Z/ ]{3,40}) ?\*{5}|\[HLS 200-10\] (?P<hls>-- )?(?P<step>[A-Z][\w ']{3,60})|"
@@ -33,34 +34,6 @@ def unreported(_phase: str) -> None:
 def unstopped() -> bool:
     """Let a job run to its end."""
     return False
-
-
-class Verilog(Protocol):
-    """A pipelined design on disk, as the firmware that wrote it describes it."""
-
-    @property
-    def top(self) -> str:
-        """The name of its top module."""
-
-    @property
-    def sources(self) -> tuple[Path, ...]:
-        """Its files."""
-
-    @property
-    def part(self) -> str:
-        """The part that it was written for."""
-
-    @property
-    def clock_ns(self) -> float:
-        """The clock period that it was written for."""
-
-    @property
-    def latency_cycles(self) -> int:
-        """Clock periods from input to output."""
-
-    @property
-    def interval_cycles(self) -> int:
-        """Clock periods from one input to the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,17 +58,9 @@ class Job:
     stopped: Callable[[], bool] = field(default=unstopped, compare=False)
 
     @classmethod
-    def of(cls, design: Verilog, folder: Path) -> "Job":
+    def of(cls, design: Any, folder: Path) -> "Job":
         """Return the job of a design of Verilog, for the part and clock that it was written for."""
-        return cls(
-            folder=folder,
-            top=design.top,
-            sources=design.sources,
-            part=design.part,
-            clock_ns=design.clock_ns,
-            latency_cycles=design.latency_cycles,
-            interval_cycles=design.interval_cycles,
-        )
+        return cls(folder=folder, **{name: getattr(design, name) for name in _OF_A_DESIGN})
 
     def of_rtl(self, measured: Measurement, **known: Any) -> Measurement:
         """Return what a tool measured of the Verilog, with the cycles of the RTL and what else is known of it."""

@@ -84,10 +84,8 @@ def batch_norm(place: Place, layer: BatchNorm) -> list[HlsLayer]:
     scale, shift = layer.used_scale().numpy(), layer.used_shift().numpy()
     if (scale == 1).all() and (shift == 0).all():
         return [cast(place)]
-    types = {
-        "scale": constant_type(place.name, scale, layer.scale_type),
-        "bias": constant_type(place.name, shift, layer.shift_type),
-    }
+    kinds = {"scale": (scale, layer.scale_type), "bias": (shift, layer.shift_type)}
+    types = {name: constant_type(place.name, *kind) for name, kind in kinds.items()}
     return [affine(place, np.broadcast_to(scale, place.shape[-1:]), np.broadcast_to(shift, place.shape[-1:]), types)]
 
 

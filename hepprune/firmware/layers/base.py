@@ -78,9 +78,8 @@ def before(place: Place, suffix: str, *, shape: Shape, result: FixedPoint | None
 def after(place: Place, nodes: list[HlsLayer], *, shape: Shape) -> Place:
     """Return the layer's place as one that reads the last of `nodes`, which puts out `shape`."""
     last = nodes[-1]
-    return replace(
-        place, sources=(last.name,), source_kinds=("",), arriving=(shape,), arriving_types=(last.precision["result"],)
-    )
+    kind = last.precision["result"]
+    return replace(place, sources=(last.name,), source_kinds=("",), arriving=(shape,), arriving_types=(kind,))
 
 
 def cast(place: Place) -> HlsLayer:

@@ -30,10 +30,8 @@ _FLAGS = ("-std=c++17", "-fPIC")
 _LINKED = ("-O0", "-pthread", "-shared", "-Wl,--no-undefined")
 # The package's makefiles carry settings of the machine it was built on; these belong to this one.
 # Unoptimised code compiles six times faster and still simulates 100,000 jets a second.
-_SETTINGS = (
-    *("CXX=g++", f"PYTHON3={sys.executable}", "CFG_CXXFLAGS_PCH_I=-include"),
-    *("OPT_FAST=-O0", "OPT_GLOBAL=-O0"),
-)
+_TOOLS = ("CXX=g++", f"PYTHON3={sys.executable}", "CFG_CXXFLAGS_PCH_I=-include")
+_SETTINGS = (*_TOOLS, "OPT_FAST=-O0", "OPT_GLOBAL=-O0")
 _LATE_S = 2**32  # in the year 2106: make would compile again what is older than the makefile that Verilator writes
 
 

@@ -12,9 +12,8 @@ from hepprune.fixed.quantisers.minifloat import Minifloat
 from hepprune.fixed.quantisers.per_value import FOLDED, FixedPoints, PowerOfTwo, spread
 from hepprune.fixed.quantisers.scaled import Binary, Scaled, Ternary
 
-QUANTISERS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (FixedPoints, Minifloat, Scaled, Binary, Ternary, PowerOfTwo)
-}
+_KINDS: tuple[type[Any], ...] = (FixedPoints, Minifloat, Scaled, Binary, Ternary, PowerOfTwo)
+QUANTISERS = {kind.__name__: kind for kind in _KINDS}
 
 __all__ = ["QUANTISERS", "Binary", "FixedPoints", "Minifloat", "PowerOfTwo", "Scaled", "Ternary"]
 __all__ += ["by_table", "check_shape", "from_json", "singles", "spread", "taken", "to_json"]

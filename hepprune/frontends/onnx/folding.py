@@ -35,9 +35,8 @@ _ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
 def shape_of(node: OnnxNode, x: Any) -> FileConstant:
     """Return the shape of a value as a constant."""
     sizes = x.shape if isinstance(x, Value) else tuple(x.tensor.shape)
-    return FileConstant(
-        tensor=torch.tensor(sizes[node.attributes.get("start", 0) : node.attributes.get("end", len(sizes))])
-    )
+    start, end = node.attributes.get("start", 0), node.attributes.get("end", len(sizes))
+    return FileConstant(tensor=torch.tensor(sizes[start:end]))
 
 
 def folded(node: OnnxNode, given: list[FileConstant | None]) -> FileConstant:

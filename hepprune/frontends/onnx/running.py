@@ -46,9 +46,8 @@ def _by_onnxruntime(proto: Any, read: LoweredGraph, features: Sequence[Tensor]) 
         found = [session.run(outputs, {n: v.numpy() for n, v in zip(given, piece, strict=True)}) for piece in pieces]
     except Exception as problem:  # onnxruntime's own errors derive from nothing else
         raise RuntimeError(str(problem)) from problem
-    joined = [
-        torch.cat([torch.as_tensor(each) for each in own])[: len(features[0])] for own in zip(*found, strict=True)
-    ]
+    n_jets = len(features[0])
+    joined = [torch.cat([torch.as_tensor(each) for each in own])[:n_jets] for own in zip(*found, strict=True)]
     return [_as_in_network(name, value, read) for name, value in zip(outputs, joined, strict=True)]
 
 

@@ -20,7 +20,7 @@ QuantiserBits = tuple[Tensor, Tensor, Tensor]  # sign, integer and fraction
 
 @torch.no_grad()
 def fit(
-    module: nn.Module, like: nn.Module, network: Network, *, written: Collection[str], lowered: Lowered | None
+    module: nn.Module, like: nn.Module, network: Network, written: Collection[str], lowered: Lowered | None
 ) -> None:
     """Give a module the network's types, its layers with `written` tensors compressed for good.
 
@@ -141,9 +141,7 @@ def _shared(name: str, arrays: list[Tensor], sizes: list[int | None]) -> Quantis
     axes = [axis for axis, size in enumerate(sizes) if size in {None, 1}]
     found = []
     for array in arrays:
-        low, high = (
-            function(array, dim=axes, keepdim=True) if axes else array for function in (torch.amin, torch.amax)
-        )
+        low, high = (end(array, dim=axes, keepdim=True) if axes else array for end in (torch.amin, torch.amax))
         if not torch.equal(low, high):
             raise refused(name, "keeps one width where the network has several")
         found.append(high.reshape(high.shape[sizes.count(None) :]))

@@ -70,9 +70,8 @@ def _traced(call: Call, args: Any, given: list[Constant], result: Tensor) -> Con
     if call.operator == "mul" and len(given) == 2 and len(masks) == 1:
         (other,) = (entry for entry in given if entry is not masks[0])
         if (other.origin or "") == masks[0].origin.removesuffix("_mask") + "_orig":  # type: ignore[union-attr]
-            return Constant(
-                tensor=result, origin=other.origin, axes=None, mask=masks[0].origin, kept=masks[0].tensor != 0
-            )
+            mask = masks[0]
+            return Constant(tensor=result, origin=other.origin, axes=None, mask=mask.origin, kept=mask.tensor != 0)
     if call.operator in {"t", "transpose", "permute"} and given[0].axes is None and given[0].origin:
         order = torch.arange(result.numel()).view(given[0].tensor.shape)
         moved = aten(call)(order, *args[1:])

@@ -64,10 +64,8 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
     for name, (origin, tensor) in program.constants.items():
         fixed, kind = origin not in program.parameters, program.types.get(origin)
         values[name] = Constant(tensor=tensor, origin=origin, fixed=fixed, type=kind)
-    steps = [
-        (call.reads, {call.name}, call.operator.startswith(_CHANNELS_FIRST), call.operator in _ELEMENTWISE)
-        for call in calls
-    ]
+    kinds = ((call.operator.startswith(_CHANNELS_FIRST), call.operator in _ELEMENTWISE) for call in calls)
+    steps = [(call.reads, {call.name}, *kind) for call, kind in zip(calls, kinds, strict=True)]
     for name, shape in program.inputs.items():
         values[name] = add_input(built, name, shape, channels_first=is_channels_first(name, steps))
     for position, call in enumerate(calls):

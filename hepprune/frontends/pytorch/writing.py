@@ -224,9 +224,7 @@ def _check_same(network: Network, other: Network) -> None:
     for layer in network:
         mine, own = _arrays(layer), _arrays(other[layer.name])
         pairs = [(mine[key], own[key]) for key in mine]
-        if not all(
-            one.shape == other.shape and torch.allclose(one, other, rtol=1e-5, atol=1e-7) for one, other in pairs
-        ):
+        if not all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-5, atol=1e-7) for a, b in pairs):
             raise refused(layer.name, "has numbers that no tensor of the model holds")
 
 

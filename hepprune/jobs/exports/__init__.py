@@ -35,7 +35,8 @@ def emulator(build: Path, folder: Path, *, name: str) -> Path:
     Raises:
         HeppruneError: the folder holds no finished run, the name is not an identifier, or `folder` is not an export's.
     """
-    interface, network = _interface(build), emulators.before_heads(load(build / "network.npz"))
+    interface, trained = _interface(build), load(build / "network.npz")
+    network = trained.upto(trained.raw_outputs)
     if [port.shape for port in interface.inputs] != [layer.features_shape for layer in network.inputs]:
         raise ReportError(f"'{build / 'network.npz'}' takes other inputs than scaler.json says; run it again")
     bits = _bits(build / _PLAYED[0])

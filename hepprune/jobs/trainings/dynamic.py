@@ -171,7 +171,7 @@ class _Bench:
         network = self.train(branched.network, dynamic.losses(branched), "exits", quantised=True)
         trained = replace(branched, network=network)
         price = partial(cost.estimate, target=self.context.target, strategy=self.context.recipe.strategy)
-        latencies = tuple(price(dynamic.upto(network, end)).latency_ns for end in trained.ends)
+        latencies = tuple(price(network.upto([end])).latency_ns for end in trained.ends)
         found = []
         for confidence in CONFIDENCES:
             left = dynamic.leave(trained, self.jets.test.features, confidence=confidence)

@@ -214,9 +214,8 @@ class Recurrent(Layer):
         return reached
 
     def _gated(self, inputs: Tensor, state: Tensor, product: GateProduct, *, quantised: bool) -> Tensor:
-        act, update_gate, reset_gate = (
-            functools.partial(self._applied, of, quantised=quantised) for of in (self.act, *self.gates)
-        )
+        functions = (self.act, *self.gates)
+        act, update_gate, reset_gate = (functools.partial(self._applied, of, quantised=quantised) for of in functions)
         update_in, reset_in, candidate_in = inputs.chunk(3, dim=-1)
         updates, resets, candidates = (slice(first * self.n_out, (first + 1) * self.n_out) for first in range(3))
         update = update_gate(update_in + product("recurrent_weight", state, updates))
@@ -258,9 +257,8 @@ def _of_gate(
     if not _by_gate(gate.result, n_out) and not _by_gate(argument, n_out):
         return gate, argument
     own = np.arange(2 * n_out) // n_out == number
-    result, argument = (
-        taken(kind, own, axis=-1) if _by_gate(kind, n_out) else kind for kind in (gate.result, argument)
-    )
+    types = (gate.result, argument)
+    result, argument = (taken(kind, own, axis=-1) if _by_gate(kind, n_out) else kind for kind in types)
     return gate.rebuilt(result=result), argument
 
 

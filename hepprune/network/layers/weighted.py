@@ -210,9 +210,8 @@ class Conv(Weighted):
         """Return the convolution, (n_jets, *positions, n_out)."""
         padded = nn.functional.pad(values.movedim(-1, 1), [p for pair in reversed(self.padding) for p in pair])
         convolve = _CONVOLUTIONS[len(self.kernel)]
-        found: Tensor = convolve(
-            padded, weight.movedim(-1, 1), bias, stride=self.strides, dilation=self.dilation, groups=self.groups
-        )
+        steps = {"stride": self.strides, "dilation": self.dilation}
+        found: Tensor = convolve(padded, weight.movedim(-1, 1), bias, groups=self.groups, **steps)
         return found.movedim(1, -1)
 
 

@@ -40,9 +40,8 @@ class _Unrolled:
             states.append(state)
         if layer.return_sequences:
             if n_steps > 1:
-                self.add(
-                    layers.Concatenate("states"), *(states[::-1] if layer.backwards and layer.in_order else states)
-                )
+                turned = layer.backwards and layer.in_order
+                self.add(layers.Concatenate("states"), *(states[::-1] if turned else states))
             self.add(layers.Reshape("sequence", (n_steps, layer.n_out)))
         return self.steps.network()
 

@@ -47,22 +47,18 @@ def _looked_up_each(layer: layers.Lookup, arriving: Interval) -> Interval:
     step, least = (np.broadcast_to(each, arriving.low.shape) for each in (kind.step, kind.minimum))
     table = np.broadcast_to(layer.table.double().cpu().numpy(), (*arriving.low.shape, layer.table.shape[-1]))
     places = np.arange(table.shape[-1])
-    first, last = (
-        np.clip(np.round((end - least) / step), 0, len(places) - 1)[..., None] for end in (arriving.low, arriving.high)
-    )
+    ends = (np.round((end - least) / step) for end in (arriving.low, arriving.high))
+    first, last = (np.clip(end, 0, len(places) - 1)[..., None] for end in ends)
     reached = (first <= places) & (places <= last)
-    ends = (np.where(reached, table, -sign * np.inf) for sign in (-1, 1))
-    low, high = next(ends).min(axis=-1), next(ends).max(axis=-1)
+    low, high = np.where(reached, table, np.inf).min(axis=-1), np.where(reached, table, -np.inf).max(axis=-1)
     fraction = next(n for n in range(_FINEST + 1) if n == _FINEST or not (np.ldexp(table, n) % 1).any())
     return Interval(low, high, fraction)
 
 
 def _monotone(layer: layers.Layer, *arriving: Interval) -> Interval:
     """Return the range of a layer whose value never falls while its arguments rise, on the grid of its arguments."""
-    low, high = (
-        run(lambda *x: layer.compute(*x, quantised=True), *(getattr(i, end) for i in arriving))
-        for end in ("low", "high")
-    )
+    compute = functools.partial(layer.compute, quantised=True)
+    low, high = (run(compute, *(getattr(each, end) for each in arriving)) for end in ("low", "high"))
     return Interval(low, high, max(interval.fraction for interval in arriving))
 
 

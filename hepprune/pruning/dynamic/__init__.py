@@ -6,8 +6,8 @@ below that is worth something on processors, in firmware that shares its multipl
 where everything after the last exit lies behind the stage whose latency is budgeted.
 """
 
-from hepprune.pruning.dynamic.exits import Branched, Exited, leave, losses, upto, with_exits
+from hepprune.pruning.dynamic.exits import Branched, Exited, leave, losses, with_exits
 from hepprune.pruning.dynamic.gates import Gated, Work, gated_work, multiplications, opened, penalty, with_gates
 
 __all__ = ["Branched", "Exited", "Gated", "Work", "gated_work", "leave", "losses", "multiplications"]
-__all__ += ["opened", "penalty", "upto", "with_exits", "with_gates"]
+__all__ += ["opened", "penalty", "with_exits", "with_gates"]

@@ -107,10 +107,3 @@ def leave(branched: Branched, x: Tensor, *, confidence: float, quantised: bool =
         costs=costs,
         work=Work(mean=mean, largest=float(costs[last]), worst_case=float(costs[-1])),
     )
-
-
-def upto(network: Network, name: str) -> Network:
-    """Return the part of a network that ends with one layer, such as an exit, as a network of its own."""
-    wanted = network.preceding([name])
-    layers = [layer for layer in network.clone() if layer.name in wanted]
-    return Network(layers, {n: s for n, s in network.sources.items() if n in wanted}, (name,))

@@ -58,11 +58,8 @@ def group_scores(
             f"the criterion '{criterion.name}' does not score '{gated[0].name}'; heads and recurrent states are scored "
             f"by {', '.join(_BY_UNIT_GRADIENTS)} or by their weights"
         )
-    found = (
-        dict(zip(gated, _BY_UNIT_GRADIENTS[criterion.name](network, gated, data), strict=True))
-        if gated and data
-        else {}
-    )
+    scored = _BY_UNIT_GRADIENTS[criterion.name](network, gated, data) if gated and data else []
+    found = dict(zip(gated, scored, strict=bool(data)))
     gathered = criterion.gather(network, data) if len(gated) < len(groups) else {}
     return [
         found[group] if group in found else _by_makers(network, group, criterion, gathered, seed=seed)

@@ -104,10 +104,8 @@ def _batch(network: Network, jets: Sample) -> dict[str, list[Tensor]]:
     found = kernel_gradients(seen, loss)
     for layer in scored(network):
         gradient, sensitivity = found[layer.name]
-        arriving, activation = (
-            seen.arriving(layer),
-            recorded.rows(seen.activations(layer), layer.kernels[0].groups).detach(),
-        )
+        arriving = seen.arriving(layer)
+        activation = recorded.rows(seen.activations(layer), layer.kernels[0].groups).detach()
         weight = squares(gradient, arriving).reshape(layer.weight.shape)
         single = isinstance(layer, Dense) and gradient.shape[1] == 1
         read = (gradient[:, 0, 0] @ layer.used_weight().detach()).square().sum(dim=0) if single else none

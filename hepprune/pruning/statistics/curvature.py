@@ -22,10 +22,8 @@ from hepprune.task.sample import Sample
 
 _MAX_VALUES = 2**24  # of one layer's gradients by logit, per class, at a time
 _GRAPH = 16  # values that autograd keeps for each row of a recurrent layer, at a step
-_LINEAR = (
-    *(layers.Dense, layers.Conv, layers.ReLU, layers.PReLU, layers.BatchNorm, layers.Pool, layers.GlobalPool),
-    *layers.MOVING,
-)
+_POOLS = (layers.Pool, layers.GlobalPool)
+_LINEAR = (layers.Dense, layers.Conv, layers.ReLU, layers.PReLU, layers.BatchNorm, *_POOLS, *layers.MOVING)
 
 
 @dataclass(frozen=True)
@@ -171,10 +169,8 @@ def _by_products(seen: Recorded, layer: layers.Weighted, jets: Sample, means: Te
     totals, groups, reads = _Second(loss, seen.outputs(layer)), layer.kernels[0].groups, arriving[:, 0]
     every = torch.ones_like(reads[:, :1, 0])
     curvatures = [totals.along(neuron, every) for neuron in range(layer.n_out)]
-    weights = torch.stack(
-        [curvature @ reads[:, n * groups // layer.n_out] ** 2 for n, curvature in enumerate(curvatures)]
-    )
-    return weights, neurons
+    weights = [curvature @ reads[:, n * groups // layer.n_out] ** 2 for n, curvature in enumerate(curvatures)]
+    return torch.stack(weights), neurons
 
 
 def _by_weight(loss: Tensor, kernel: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ readers and places of (x - mean) (W^T dL/dtotal), at the unit's inputs: for head
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -20,7 +20,7 @@ from hepprune.task.sample import Sample
 Means = Mapping[str, Tensor]  # of each input of a layer, by its name
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class UnitGradients:
     """For the units of one group, (n_units,) each: means over jets of dL/dm, |dL/dm|, (dL/dm)^2 and |x|.
 
@@ -47,11 +47,7 @@ def gather(network: Network, groups: Sequence[Group], sample: Sample, *, batch_s
         columns = _columns(network, jets.loss(raw, reduction="sum"), arriving, means)
         for index, group in enumerate(groups):
             sums[index] = [total + term for total, term in zip(sums[index], _terms(group, columns), strict=True)]
-    names = [each.name for each in fields(UnitGradients)]
-    found = [
-        UnitGradients(**{name: total / len(sample) for name, total in zip(names, totals, strict=True)})
-        for totals in sums
-    ]
+    found = [UnitGradients(*(total / len(sample) for total in totals)) for totals in sums]
     recorded.check_finite(each.squared for each in found)
     return found
 
@@ -180,9 +176,7 @@ def spreads(network: Network, groups: Sequence[Group], sample: Sample, *, batch_
     ends = [[torch.tensor(torch.inf), torch.tensor(-torch.inf)] for _ in groups]
     for jets in sample.batches(batch_size):
         seen, arriving = recorded.run(network, jets.x), _run(network, jets.x)[1]
-        columns = {
-            name: torch.cat([_places(network[name], value) for value in uses]) for name, uses in arriving.items()
-        }
+        columns = {name: torch.cat([_places(network[name], use) for use in uses]) for name, uses in arriving.items()}
         for index, group in enumerate(groups):
             readers = [part for part in group.of("read") if part.layer in columns]
             read = [columns[part.layer][:, torch.tensor(part.indices)] for part in readers]

@@ -165,9 +165,8 @@ def _jacobian(values: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
     columns = torch.eye(values.shape[1], dtype=values.dtype)[:, None].expand(-1, len(values), -1)
     found: Sequence[Tensor | None] = [None] * len(leaves)
     if values.requires_grad:
-        found = torch.autograd.grad(
-            values, leaves, columns, retain_graph=True, is_grads_batched=True, allow_unused=True
-        )
+        kept = {"retain_graph": True, "is_grads_batched": True, "allow_unused": True}
+        found = torch.autograd.grad(values, leaves, columns, **kept)
     return [
         leaf.new_zeros(*values.shape, *leaf.shape[1:]) if own is None else own.movedim(0, 1)
         for own, leaf in zip(found, leaves, strict=True)

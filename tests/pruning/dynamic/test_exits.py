@@ -24,7 +24,7 @@ def test_exits_are_side_branches(branched: Branched, jets: tuple[Sample, Sample]
     assert torch.equal(branched.network.logits(x), plain.logits(x))
     assert branched.exits == ("exit_1", "exit_2")
     values = branched.network.activations(x)
-    part = dynamic.upto(branched.network, "exit_2")
+    part = branched.network.upto(["exit_2"])
     assert [layer.name for layer in part] == ["features", "dense_1", "relu_1", "dense_2", "relu_2", "exit_2"]
     assert torch.equal(part(x), values["exit_2"])
 

@@ -157,9 +157,8 @@ def _folded_einsum(native: Native) -> Native:
     if not axes.biased or not set(named) <= set(axes.biased):
         raise native.refuse(f"normalises along {named[:40]}, along which it has no bias")
     along = "".join(c for c in axes.kernel if c in named)
-    kernel, bias, scale, mean = _statistics(
-        native, axes.shape(along), _EPSILON, axes.shape(axes.kernel), axes.bias_shape
-    )
+    shapes = (axes.shape(axes.kernel), axes.bias_shape)
+    kernel, bias, scale, mean = _statistics(native, axes.shape(along), _EPSILON, *shapes)
     factor = scale.reshape([axes.sizes[c] if c in along else 1 for c in axes.kernel])
     put_out = "".join(c for c in axes.puts if c in named)
     shift = (-mean * scale).permute([along.index(c) for c in put_out])

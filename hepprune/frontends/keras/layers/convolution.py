@@ -109,9 +109,8 @@ def fill_separable(native: Native, layers: Mapping[str, Layer]) -> Native:
     return native.filled([_depthwise_kernel(deep), *rest], use_bias=used(native, point.bias), **sizes)
 
 
-register("Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D", fill=fill_conv)(
-    activated(conv)
-)
+_KINDS = ("Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D")
+register(*_KINDS, fill=fill_conv)(activated(conv))
 register("DepthwiseConv1D", "DepthwiseConv2D", fill=fill_depthwise)(activated(depthwise))
 _SEPARABLE = ("SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D")
 register(*_SEPARABLE, fill=fill_separable)(activated(separable))

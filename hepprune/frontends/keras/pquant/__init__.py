@@ -153,10 +153,8 @@ def _kept(native: Native, place: QuantiserPlace, arrays: list[Floats], config: M
     outer = [f"{place.there}/vars/{number}" for number in range(4)]
     if any(array.size > 1 and not native.stored[where].ndim for where, array in zip(outer, bits, strict=True)):
         raise native.refuse(f"has a {place.there} with one width where the network has several")
-    return {
-        where: array if native.stored[where].ndim else array.reshape(())
-        for where, array in zip(outer, bits, strict=True)
-    }
+    found = zip(outer, bits, strict=True)
+    return {where: array if native.stored[where].ndim else array.reshape(()) for where, array in found}
 
 
 def mask(native: Native, kernel: Floats, *, depthwise: bool = False) -> Floats:

@@ -70,9 +70,8 @@ def _least_squares(alpha: str, weights: Float32s, whole: Float32s, scale_axis: i
     products, squares = weights * whole, whole * whole
     if weights.ndim > 1:
         axes = _channel_axes(weights, scale_axis)
-        products, squares = (
-            np.asarray(np.mean(values, axis=axes, keepdims=True), np.float32) for values in (products, squares)
-        )
+        both = (np.mean(values, axis=axes, keepdims=True) for values in (products, squares))
+        products, squares = (np.asarray(each, np.float32) for each in both)
     scale = products / (squares + EPSILON)
     return _po2(scale) if alpha == "auto_po2" else scale
 

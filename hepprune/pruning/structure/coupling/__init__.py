@@ -65,9 +65,8 @@ class Group:
 def groups(network: Network, units: Units | None = None) -> tuple[Group, ...]:
     """Return the groups that must shrink together, in the order in which their first layers run."""
     found = units or follow(network)
-    where = {
-        (place, name): _indices(ids) for place in PLACES for name, ids in getattr(found, place).items() if ids.any()
-    }
+    every = ((place, name, ids) for place in PLACES for name, ids in getattr(found, place).items())
+    where = {(place, name): _indices(ids) for place, name, ids in every if ids.any()}
     held: dict[int, list[tuple[object, ...]]] = {}
     for key, indices in where.items():
         for unit, own in indices.items():
