@@ -127,11 +127,8 @@ def _names(nodes: list[HlsLayer], name: str, namespace: str | None) -> tuple[Nam
 
 
 def _project(network: Network, nodes: list[HlsLayer], graph: Any, bare: Project) -> Project:
-    traced = {
-        bare.names.node(node.name): tuple(map(int, node.get_output_variable().shape))
-        for node in graph.graph.values()
-        if node.get_attr("function_cpp") and node.get_attr("trace")
-    }
+    known = [node for node in graph.graph.values() if node.get_attr("function_cpp") and node.get_attr("trace")]
+    traced = {bare.names.node(node.name): tuple(map(int, node.get_output_variable().shape)) for node in known}
     values = {layer.name: layers.value_shape(network, layer.name) for layer in network}
     matrices = tuple((n.name, n.knobs["Strategy"], n.knobs["ReuseFactor"]) for n in nodes if "Strategy" in n.knobs)
     return replace(

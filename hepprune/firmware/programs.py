@@ -22,7 +22,7 @@ def require(program: str, *, what: str) -> str:
     """
     found = shutil.which(program)
     if found is None:
-        raise PrerequisiteError(f"{what} needs {program}, which is missing; install it (`apt install {program}`)")
+        raise PrerequisiteError(f"{program} is missing, which {what} needs; install it (`apt install {program}`)")
     return found
 
 

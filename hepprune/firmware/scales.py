@@ -48,11 +48,9 @@ def _input(port: InputPort) -> str:
     rounding, overflow = next(((kind.rounding, kind.overflow) for kind in kinds if kind), ("TRN", "SAT"))
     inner, fit = _WRAP if overflow == "WRAP" else _SATURATE
     code = texts.filled("scales_port.h", round=_ROUND[rounding], overflow=inner, fit=fit)
-    words = "".join(
-        texts.filled("scales_words.h", function=name, type=kind, scale=_scaled(port, kind))
-        for name, kind in (("_words", "float"), ("_words_of_integers", "int64_t"))
-    )
-    return _named(port, _table(port) + _features(port) + code + words)
+    for function, kind in (("_words", "float"), ("_words_of_integers", "int64_t")):
+        code += texts.filled("scales_words.h", function=function, type=kind, scale=_scaled(port, kind))
+    return _named(port, _table(port) + _features(port) + code)
 
 
 def _scaled(port: InputPort, kind: str) -> str:

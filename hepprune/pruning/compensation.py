@@ -80,10 +80,8 @@ class _Rows:
 def _rows(layer: Layer) -> dict[str, _Rows]:
     """Return the outputs of a layer by the names of their moments."""
     if isinstance(layer, Recurrent):
-        return {
-            part.name: _Rows(part.weights(layer), part.biases(layer), part.limits(layer) > 0)
-            for part in teacher_forcing.parts(layer)
-        }
+        parts = teacher_forcing.parts(layer)
+        return {each.name: _Rows(each.weights(layer), each.biases(layer), each.limits(layer) > 0) for each in parts}
     if not isinstance(layer, Weighted):
         raise refused(layer.name, "has no weights that could make up for others")
     weight = layer.used_weight().flatten(1)

@@ -126,7 +126,7 @@ def _real(values: Any, what: str) -> Tensor:
 def _classes(classes: Tensor, n_jets: int, n_classes: int) -> Tensor:
     """Return classes that the network tells apart, one or a distribution for each jet."""
     if n_classes < 2:
-        raise DataError("the network puts out one value, as a sigmoid does; it needs one for each of its classes")
+        raise DataError("the network puts out one value, like a sigmoid; it needs one for each of two or more classes")
     if classes.shape == (n_jets, n_classes):
         return classes.to(torch.get_default_dtype()) if not classes.is_floating_point() else classes
     if classes.shape != (n_jets,):

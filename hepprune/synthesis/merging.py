@@ -73,9 +73,6 @@ def with_cycles(measured: list[Measurement], verilog: tuple[int, int] | None) ->
     """Return measurements in which stages that tell no cycles have those of C synthesis, or else of the Verilog."""
     predicted = next((each for each in measured if each.stage == "csynth" and each.latency_cycles is not None), None)
     latency, interval = (predicted.latency_cycles, predicted.interval_cycles) if predicted else verilog or (None, None)
-    return [
-        replace(each, latency_cycles=latency, interval_cycles=interval)
-        if each.stage in _WITHOUT_CYCLES and each.latency_cycles is None
-        else each
-        for each in measured
-    ]
+    silent = [each.stage in _WITHOUT_CYCLES and each.latency_cycles is None for each in measured]
+    filled = [replace(each, latency_cycles=latency, interval_cycles=interval) for each in measured]
+    return [new if lacks else each for each, new, lacks in zip(measured, filled, silent, strict=True)]

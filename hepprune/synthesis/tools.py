@@ -80,5 +80,5 @@ def choose(name: str = "auto", *, hls: bool | None = None) -> Tool:
         raise RecipeError(unknown("synthesis tool", name, [*SYNTHESIS_TOOLS, "auto"]))
     tool = SYNTHESIS_TOOLS[name]
     if lacking := tool.missing():
-        raise ToolMissingError(f"synthesis tool '{name}' lacks {' and '.join(lacking)}; 'auto' takes what is there")
+        raise ToolMissingError(f"synthesis tool '{name}' needs {' and '.join(lacking)}, not found; 'auto' takes others")
     return tool

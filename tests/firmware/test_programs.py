@@ -10,7 +10,7 @@ from hepprune.firmware import programs
 
 def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(PrerequisiteError, match=r"the simulation needs g\+\+, which is missing"):
+    with pytest.raises(PrerequisiteError, match=r"g\+\+ is missing, which the simulation needs"):
         programs.require("g++", what="the simulation")
 
 

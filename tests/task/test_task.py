@@ -260,7 +260,7 @@ def test_targets_of_another_task_are_refused(task: Task, y: object, said: str) -
 @pytest.mark.parametrize(
     ("task", "n_out", "y", "said"),
     [
-        (Classes(), 1, [0, 1], "puts out one value, as a sigmoid does; it needs one for each of its classes"),
+        (Classes(), 1, [0, 1], "puts out one value, as a sigmoid does; it needs one for each of two or more classes"),
         (Classes(), 2, [0, 2], "tells 2 classes apart, 0 to 1, and a jet is of class 2"),
         (Classes(), 2, [0, -1], "tells 2 classes apart, 0 to 1, and a jet is of class -1"),
         (Classes(), 2, [[0.5, 0.25, 0.25], [0, 0, 1]], "puts out 2 values, and the jets have 3 targets"),

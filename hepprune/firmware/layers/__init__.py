@@ -59,6 +59,8 @@ _MAX_COPIES = 7
 _ANY = FixedPoint(12, 4, True, "RND", "SAT")
 # Without a result type of their own, these leave values in the type they come in.
 _MOVING = (layers.Reshape, layers.Permute, layers.Pad, layers.Crop, layers.Slice, layers.UpSample)
+_POOLS = (layers.Pool, layers.GlobalPool)
+_CAST = (*_MOVING, *_POOLS, layers.Concatenate, layers.Merge, layers.BatchNorm, layers.PReLU)
 # Those whose table can hold what any quantiser makes.
 _TABLES = (layers.ReLU, layers.Activation)
 # What is computed exactly before it is rounded, and can so be rounded value by value.
@@ -152,10 +154,7 @@ def _casts(layer: Layer) -> bool:
     """Return whether firmware brings what a layer reads into its result type as it stands, not through a table."""
     typed = isinstance(layer.result, FixedPoint | None)
     plain = isinstance(layer, layers.ReLU) or (isinstance(layer, layers.Activation) and layer.function == "linear")
-    return isinstance(
-        layer,
-        (*_MOVING, layers.Concatenate, layers.Merge, layers.BatchNorm, layers.PReLU, layers.Pool, layers.GlobalPool),
-    ) or (typed and plain)
+    return isinstance(layer, _CAST) or (typed and plain)
 
 
 def _read_by_value(network: Network, layer: Layer) -> FixedPoints | None:

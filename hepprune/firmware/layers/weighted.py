@@ -113,11 +113,8 @@ def _ungrouped(weight: Tensor, groups: int) -> Tensor:
 
 
 def _matrix(place: Place, layer: Weighted, class_name: str, attributes: dict[str, Any]) -> HlsLayer:
-    types = {
-        "weight": constant_type(place.name, layer.used_weight(), layer.weight_type),
-        "bias": constant_type(place.name, layer.used_bias(), layer.bias_type),
-        "accum": place.before,
-    }
+    arrays = {"weight": (layer.used_weight(), layer.weight_type), "bias": (layer.used_bias(), layer.bias_type)}
+    types = {key: constant_type(place.name, *each) for key, each in arrays.items()} | {"accum": place.before}
     knobs = {"Strategy": _strategy(place, layer), "ReuseFactor": layer.reuse_factor}
     return replace(place.node(class_name, attributes, **types), knobs=knobs)
 

@@ -58,11 +58,8 @@ def _bits(words: Sequence[Word]) -> int:
 def _ranges(side: str, words: Sequence[Word]) -> list[str]:
     """Return a subtype for the bits of each word that has any, by a name that VHDL can bear."""
     safe = names.safe([f"{side}_{number}_{word.name}" for number, word in enumerate(words)])
-    return [
-        f"  subtype {own} is natural range {word.low + word.width - 1} downto {word.low};"
-        for own, word in zip(safe.values(), words, strict=True)
-        if word.width
-    ]
+    there = [(own, word.low, word.width) for own, word in zip(safe.values(), words, strict=True) if word.width]
+    return [f"  subtype {own} is natural range {low + width - 1} downto {low};" for own, low, width in there]
 
 
 def plain(place: str) -> bool:

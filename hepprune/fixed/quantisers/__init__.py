@@ -39,10 +39,8 @@ def singles(quantiser: Any, shape: tuple[int, ...]) -> list[Any]:
     """Return the quantiser of every value of a shape, row by row."""
     fields = {field.name: getattr(quantiser, field.name) for field in dataclasses.fields(quantiser)}
     whole = {name: np.broadcast_to(a, shape).ravel() for name, a in fields.items() if isinstance(a, np.ndarray)}
-    return [
-        dataclasses.replace(quantiser, **{name: array[place] for name, array in whole.items()})
-        for place in range(math.prod(shape))
-    ]
+    each = ({name: array[place] for name, array in whole.items()} for place in range(math.prod(shape)))
+    return [dataclasses.replace(quantiser, **changes) for changes in each]
 
 
 def taken(quantiser: Quantiser | None, keep: Any, *, axis: int) -> Quantiser | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError, explained
 from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import OnnxNode
-from hepprune.frontends.onnx.operators.registry import counted, numbers
+from hepprune.frontends.onnx.operators.registry import counted, slice_numbers
 from hepprune.frontends.pytorch.values import Value
 
 _MAX_CONSTANT = 2**26
@@ -94,15 +94,12 @@ def _expanded(node: OnnxNode, x: FileConstant, shape: FileConstant) -> Tensor:
 
 
 def _sliced(node: OnnxNode, x: FileConstant, *bounds: FileConstant) -> Tensor:
-    given = [*bounds, None, None, None, None][:4]
-    starts, ends, axes, steps = (
-        numbers(entry, node, what) for entry, what in zip(given, ("starts", "ends", "axes", "steps"), strict=True)
-    )
+    starts, ends, axes, steps = slice_numbers(node, bounds)
     found = x.acting
     for place, start in enumerate(starts):
         axis = axes[place] if axes else place
         size = found.shape[axis]
-        inside = range(*slice(int(start), int(ends[place]), int(steps[place]) if steps else 1).indices(size))
+        inside = range(*slice(start, ends[place], steps[place] if steps else 1).indices(size))
         found = found.index_select(axis, torch.tensor(list(inside), dtype=torch.long))
     return found
 

@@ -117,14 +117,12 @@ def _attention(
     network: Network, slots: tuple[Slot, ...], title: str, readers: Mapping[str, list[str]]
 ) -> AttentionLayers | None:
     prefix = f"{title}." if title else ""
-    packed = sorted(
-        (slot for slot in slots if slot.target == f"{prefix}in_proj_weight" and slot.rows is not None),
-        key=lambda slot: 0 if slot.rows is None else int(slot.rows.numbers[0]),
-    )
+    rows = {slot.layer: slot.rows for slot in slots if slot.target == f"{prefix}in_proj_weight" and slot.rows}
+    packed = sorted(rows, key=lambda layer: int(rows[layer].numbers[0]))
     alone = {slot.target.removeprefix(prefix): slot.layer for slot in slots if slot.target.startswith(prefix)}
     named = {role: alone.get(tensor) for role, tensor in _TENSORS.items()}
     if len(packed) == len(_ROLES):
-        named = {role: slot.layer for role, slot in zip(_ROLES, packed, strict=True)}
+        named = dict(zip(_ROLES, packed, strict=True))
     dense = {role: name for role, name in {**named, "output": alone.get("out_proj.weight")}.items() if name}
     splits = {role: split for role in _ROLES if (split := _split(network, readers, dense.get(role, ""), role))}
     if len(dense) != len(_ROLES) + 1 or len(splits) != len(_ROLES):

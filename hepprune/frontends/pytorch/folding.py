@@ -56,10 +56,8 @@ def _parts(call: Call, args: Any, given: list[Constant], result: Sequence[Tensor
     rows = [part.flatten(1)[:, 0] if part.ndim > 1 else part for part in aten(call)(*plain)]
     if any(tensor.shape != (len(n), *first.tensor.shape[1:]) for tensor, n in zip(result, rows, strict=True)):
         return [Constant(tensor=tensor) for tensor in result]
-    return [
-        Constant(tensor=tensor, origin=first.origin, rows=Rows(numbers, first.tensor))
-        for tensor, numbers in zip(result, rows, strict=True)
-    ]
+    parts = zip(result, (Rows(numbers, first.tensor) for numbers in rows), strict=True)
+    return [Constant(tensor=tensor, origin=first.origin, rows=own) for tensor, own in parts]
 
 
 def _traced(call: Call, args: Any, given: list[Constant], result: Tensor) -> Constant:

@@ -57,7 +57,7 @@ class Layer(Module):
         super().__init__()
         given: object = name  # a file's, of whatever kind
         if not (isinstance(given, str) and given.isidentifier() and given.isascii()):
-            raise NetworkError(f"layer name '{name}' is no identifier; firmware needs letters, digits and underscores")
+            raise NetworkError(f"layer name '{name}' is not an identifier; firmware needs letters, digits, underscores")
         if name in _RESERVED:
             raise NetworkError(f"layer name '{name}' is taken by torch; choose another")
         self.name = name
@@ -144,7 +144,7 @@ class Input(Layer):
         self.features_shape = (n_features,) if isinstance(n_features, int) else tuple(n_features)
         sizes = self.features_shape
         if not 1 <= len(sizes) <= _MAX_AXES or min(sizes) < 1 or math.prod(sizes) > MAX_VALUES:
-            raise NetworkError(f"input '{name}' has the shape {sizes}; give 1 to {_MAX_AXES} axes, {MAX_VALUES} values")
+            raise NetworkError(f"input '{name}' {sizes} needs 1 to {_MAX_AXES} axes and 1 to {MAX_VALUES} values")
 
     @property
     def n_features(self) -> int:

@@ -99,10 +99,8 @@ class _Unrolled:
 
     def lstm(self, state: str, memory: str) -> tuple[str, str]:
         layer = self.layer
-        entry, forget, exit_ = (
-            self.applied(layer.gate, word, self.total(word, number, state))
-            for word, number in (("entry", 0), ("forget", 1), ("exit", 3))
-        )
+        words = (("entry", 0), ("forget", 1), ("exit", 3))
+        entry, forget, exit_ = (self.applied(layer.gate, word, self.total(word, at, state)) for word, at in words)
         candidate = self.applied(layer.act, "candidate", self.total("candidate", 2, state))
         kept = self.merged("multiply", "kept_part", forget, memory)
         memory = self.merged("add", "memory", kept, self.merged("multiply", "new", entry, candidate))
@@ -110,10 +108,8 @@ class _Unrolled:
 
     def gru(self, state: str, memory: str) -> tuple[str, str]:
         layer = self.layer
-        update, reset = (
-            self.applied(layer.gates[number], word, self.total(word, number, state))
-            for word, number in (("update", 0), ("reset", 1))
-        )
+        words = (("update", 0), ("reset", 1))
+        update, reset = (self.applied(layer.gates[at], word, self.total(word, at, state)) for word, at in words)
         # what the reset gate multiplies, or what it lets pass, is in a type of its own
         if layer.reset_after:
             again = self.kernel("recurrent_weight", self.named("candidate_again"), self.gate(2), state)

@@ -76,15 +76,13 @@ def states(layer: Recurrent, arriving: Sequence[Tensor]) -> States:
     read, reached = list[Tensor](), dict[str, list[Tensor]](act=[], gate=[])
     looked_up = list[tuple[TensorFunction, Tensor]]()
 
-    def watch(kind: str, function: ReLU | Activation, given: Tensor, made: Tensor) -> None:
+    def watch(kind: str, function: ReLU | Activation, given: tuple[Tensor], made: Tensor) -> None:
         reached[kind].append(made.flatten())
         if layer.looks_up(function):
-            looked_up.append((functools.partial(function.compute, quantised=False), given.flatten()))
+            looked_up.append((functools.partial(function.compute, quantised=False), given[0].flatten()))
 
-    watched = [
-        function.register_forward_hook(lambda of, given, made, kind=kind: watch(kind, of, given[0], made))
-        for kind, function in (("act", layer.act), ("gate", layer.gate))
-    ]
+    kinds = {"act": layer.act, "gate": layer.gate}
+    watched = [of.register_forward_hook(functools.partial(watch, kind)) for kind, of in kinds.items()]
     try:
         for values in arriving:
             steps = layer.steps(values, layer.product(quantised=False), quantised=False)

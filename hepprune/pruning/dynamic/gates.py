@@ -30,11 +30,9 @@ class Work:
 @torch.no_grad()
 def multiplications(network: Network) -> dict[str, int]:
     """Return by layer the multiplications of one jet by weights that act; a kernel acts at each of its places."""
-    return {
-        node.name: int(torch.count_nonzero(layer.used_weight())) * math.prod(network.shapes[node.name][:-1])
-        for node in network
-        if isinstance(layer := network.runs(node), Weighted)
-    }
+    kernels = {node.name: layer for node in network if isinstance(layer := network.runs(node), Weighted)}
+    counts = {name: int(torch.count_nonzero(layer.used_weight())) for name, layer in kernels.items()}
+    return {name: count * math.prod(network.shapes[name][:-1]) for name, count in counts.items()}
 
 
 @dataclass(frozen=True)

@@ -143,10 +143,5 @@ def _finish(terms: list[Tensor], n_jets: int) -> LayerStatistics:
     weight, second, cross, squared, activation, reads, read = ((term / n_jets).cpu() for term in terms)
     neuron = second - 2 * activation * cross + activation**2 * squared
     recorded.check_finite((weight, neuron))
-    return LayerStatistics(
-        weight_fisher=weight.detach(),
-        neuron_fisher=neuron.clamp(min=0).detach(),
-        mean=activation.detach(),
-        reads=reads,
-        read_fisher=read,
-    )
+    fisher = {"weight_fisher": weight.detach(), "neuron_fisher": neuron.clamp(min=0).detach(), "read_fisher": read}
+    return LayerStatistics(mean=activation.detach(), reads=reads, **fisher)

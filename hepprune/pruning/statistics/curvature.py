@@ -69,10 +69,8 @@ def _is_curved(network: Network, layer: layers.Layer) -> bool:
         return True
     used = network.preceding(network.raw_outputs)
     behind = (network[name] for name in network.following(layer.name) if name in used)
-    return any(
-        not isinstance(node, _LINEAR) and not (isinstance(node, layers.Merge) and node.operation != "multiply")
-        for node in behind
-    )
+    products = (node for node in behind if not isinstance(node, _LINEAR))
+    return any(not isinstance(node, layers.Merge) or node.operation == "multiply" for node in products)
 
 
 def _gather(

@@ -167,10 +167,8 @@ def _jacobian(values: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
     if values.requires_grad:
         kept = {"retain_graph": True, "is_grads_batched": True, "allow_unused": True}
         found = torch.autograd.grad(values, leaves, columns, **kept)
-    return [
-        leaf.new_zeros(*values.shape, *leaf.shape[1:]) if own is None else own.movedim(0, 1)
-        for own, leaf in zip(found, leaves, strict=True)
-    ]
+    both = zip(found, leaves, strict=True)
+    return [leaf.new_zeros(*values.shape, *leaf.shape[1:]) if own is None else own.movedim(0, 1) for own, leaf in both]
 
 
 def _hessian(motion: _Motion, curvature: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -114,11 +114,8 @@ def without(network: Network, end: str) -> Network:
     keeps = block.residual and (stays is not None or end in network.outputs)
     gone = {*block.layers, *(() if keeps else (end,))}
     layers = [linear if keeps and node.name == end else node for node in network if node.name not in gone]
-    sources = {
-        name: tuple(block.start if source in gone else source for source in read)
-        for name, read in network.sources.items()
-        if name not in gone
-    }
+    stays_of = {name: read for name, read in network.sources.items() if name not in gone}
+    sources = {name: tuple(block.start if one in gone else one for one in read) for name, read in stays_of.items()}
     return Network(layers, sources | ({end: (block.start,)} if keeps else {}), network.outputs).clone()
 
 

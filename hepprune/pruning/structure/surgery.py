@@ -172,8 +172,6 @@ def _taken_over(gone: Flags, readers: list[_Reader], *, warn: bool) -> tuple[Fla
         gone[unit] = not full
         totals |= {} if full else after
     layers = {reader.layer.name: reader.layer for reader in readers}
-    return gone, {
-        name: layers[name].rebuilt(bias=total.to(layers[name].get_parameter("bias").dtype))
-        for name, total in totals.items()
-        if total is not None
-    }
+    changed = {name: total for name, total in totals.items() if total is not None}
+    biases = {name: total.to(layers[name].get_parameter("bias").dtype) for name, total in changed.items()}
+    return gone, {name: layers[name].rebuilt(bias=bias) for name, bias in biases.items()}

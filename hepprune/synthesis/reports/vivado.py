@@ -36,10 +36,8 @@ def parse_hierarchy(path: Path, text: str, clock_ns: float | None = None) -> Mea
         if heading.cells[:2] == ("Instance", "Module") and rows:
             top, *below = rows
             inside = [row for row in below if row.indent == top.indent + _INDENT and not row.cells[0].startswith("(")]
-            values = {
-                name: number(cell, what=name, path=path, line=top.line)
-                for name, cell in zip(heading.cells[2:], top.cells[2:], strict=False)
-            }
+            cells = zip(heading.cells[2:], top.cells[2:], strict=False)
+            values = {name: number(cell, what=name, path=path, line=top.line) for name, cell in cells}
             if not {"Total LUTs", "FFs"} <= values.keys():
                 raise ReportError(f"'{path}', line {heading.line}: expected the columns 'Total LUTs' and 'FFs'")
             layers = tuple(_layer(heading, row) for row in inside if len(row.cells) > 1)

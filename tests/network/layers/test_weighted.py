@@ -81,7 +81,7 @@ def test_pruned_weights_stay_out_of_a_convolution(index: int) -> None:
         (lambda: Conv("c", torch.ones(2, 3, 1), torch.ones(2), groups=3), "'c': 2 filters cannot be shared among 3"),
         (
             lambda: Network([Input("x", (4, 2)), Conv("c", torch.ones(1, 3, 1), torch.ones(1))]),
-            r"'c' takes 1 axes of positions and 1 channels and is given the shape \(4, 2\)",
+            r"'c' takes 1 axes of 1 channels, not the shape \(4, 2\)",
         ),
         (
             lambda: Network([Input("x", (2, 1)), Conv("c", torch.ones(1, 3, 1), torch.ones(1))]),

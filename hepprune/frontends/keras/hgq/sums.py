@@ -141,10 +141,8 @@ def _looked_up(native: Native, parts: Parts, table: str) -> tuple[Parts, str]:
     quantisers = _quantisers(native)
     parts = after(parts, *values.value_quantiser(native, quantisers[f"{table}_iq_conf"]))
     sign = 1.0 if native.config.get("stable", True) else -1.0
-    function, parameters = {
-        "exp": ("decay", {"rate": sign * native.number("input_scaler", 1.0)}),
-        "inv": ("reciprocal", {"epsilon": _EPSILON}),
-    }[table]
+    decay = ("decay", {"rate": sign * native.number("input_scaler", 1.0)})
+    function, parameters = decay if table == "exp" else ("reciprocal", {"epsilon": _EPSILON})
     result = values.value_type(native, quantisers[f"{table}_oq_conf"])
     layer = Activation(native.part(table), function, parameters, result=result)
     return after(parts, layer), layer.name

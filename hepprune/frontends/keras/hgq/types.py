@@ -192,9 +192,8 @@ def spread(native: Native, quantiser: Quantiser | None, shape: Shape) -> ValueTy
         raise native.refuse(f"would hold a {type(quantiser).__name__}; HGQ2 has fixed-point types and floats")
     arrays = (np.broadcast_to(a, shape) for a in (quantiser.width, quantiser.integer, quantiser.signed))
     width, integer, signed = arrays
-    return FixedPoints(
-        width=width, integer=integer, signed=signed, rounding=quantiser.rounding, overflow=quantiser.overflow
-    )
+    modes = {"rounding": quantiser.rounding, "overflow": quantiser.overflow}
+    return FixedPoints(width=width, integer=integer, signed=signed, **modes)
 
 
 def held(
@@ -258,13 +257,8 @@ def keeps_no_range(native: Native, key: str) -> bool:
 def holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple[Any, Any]:
     """Return sign and integer bits, no fewer than they are, that hold the rounded weights which share them."""
     sign, integer, fraction = np.broadcast_arrays(*kif)
-    wide = FixedPoints(
-        width=fraction + 33,
-        integer=np.full(fraction.shape, 33),
-        signed=np.ones(fraction.shape, bool),
-        rounding=rounding,
-        overflow="SAT",
-    )
+    whole, signed = np.full(fraction.shape, 33), np.ones(fraction.shape, bool)
+    wide = FixedPoints(width=fraction + 33, integer=whole, signed=signed, rounding=rounding, overflow="SAT")
     rounded = wide(torch.as_tensor(weights, dtype=torch.float64)).numpy()
     step = np.exp2(-fraction.astype(np.float64))
     ends = np.where(rounded < 0, -rounded, rounded + step)

@@ -22,10 +22,9 @@ def _present(native: Native) -> list[str]:
 
 
 def _quantised(native: Native) -> Native:
-    arrays = [
-        used(base.quantiser(native, f"{name}_quantizer", kernel=_KERNELS[name]), array).astype(np.float64)
-        for name, array in zip(_present(native), native.weights, strict=False)
-    ]
+    named = zip(_present(native), native.weights, strict=False)
+    quantisers = ((base.quantiser(native, f"{key}_quantizer", kernel=_KERNELS[key]), array) for key, array in named)
+    arrays = [used(quantiser, array).astype(np.float64) for quantiser, array in quantisers]
     return replace(native, weights=(*arrays, *native.weights[len(arrays) :]))
 
 

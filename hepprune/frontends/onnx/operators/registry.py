@@ -45,6 +45,12 @@ def numbers(given: Any, node: OnnxNode, what: str) -> list[Any]:
     return constant(given, node, what).tensor.reshape(-1).tolist()
 
 
+def slice_numbers(node: OnnxNode, bounds: Sequence[Any]) -> list[list[int]]:
+    """Return starts, ends, axes and steps of a slice, empty where they are left out."""
+    given = zip((*bounds, None, None, None, None), ("starts", "ends", "axes", "steps"), strict=False)
+    return [[int(n) for n in numbers(entry, node, what)] for entry, what in given]
+
+
 def added(built: Graph, node: OnnxNode, x: Any, make: Callable[[str], Layer]) -> Value:
     """Add a layer that leaves every value at its place."""
     source = jets_value(x, node)

@@ -8,7 +8,7 @@ import numpy as np
 from hepprune.errors import refused
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.fitting import END
-from hepprune.frontends.onnx.operators.registry import constant, counted, jets_value, numbers, operator
+from hepprune.frontends.onnx.operators.registry import constant, counted, jets_value, numbers, operator, slice_numbers
 from hepprune.frontends.pytorch.operators import shaping
 from hepprune.frontends.pytorch.values import Value
 
@@ -52,11 +52,7 @@ def _resize(built: Graph, node: OnnxNode, given: Any, sizes: tuple[list[int], li
 def slice_(built: Graph, node: OnnxNode, x: Any, *bounds: Any) -> Value:
     """x[start:end:step] along axes."""
     value = jets_value(x, node)
-    given = [*bounds, None, None, None, None][:4]
-    starts, ends, axes, steps = (
-        [int(n) for n in numbers(entry, node, what)]
-        for entry, what in zip(given, ("starts", "ends", "axes", "steps"), strict=True)
-    )
+    starts, ends, axes, steps = slice_numbers(node, bounds)
     found, changed = [], False
     for number_, start in enumerate(starts):
         axis = counted(axes[number_] if axes else number_, value.index.ndim, node)

@@ -77,11 +77,8 @@ def groups(network: Network, units: Units | None = None) -> tuple[Group, ...]:
     order = {layer.name: number for number, layer in enumerate(network)}
     grouped = []
     for ids in alike.values():
-        members = [
-            Member(layer, place, tuple(indices[unit] for unit in ids))
-            for (place, layer), indices in where.items()
-            if ids[0] in indices
-        ]
+        held_by = [(layer, place, at) for (place, layer), at in where.items() if ids[0] in at]
+        members = [Member(layer, place, tuple(map(at.__getitem__, ids))) for layer, place, at in held_by]
         members.sort(key=lambda member: (order[member.layer], PLACES.index(member.place)))
         name = " + ".join(member.layer for member in members if member.place == "made")
         kept, heads = found.fixed.get(ids[0], ""), found.heads.issuperset(ids)
