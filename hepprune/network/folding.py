@@ -33,8 +33,7 @@ def _without(network: Network, norm: BatchNorm) -> Network | None:
         changed = {layer.name: _behind_norm(layer, scale, shift) for layer in after}
     if not changed or _runs_elsewhere(network, norm):
         return None
-    source = network.source(norm).name
-    passed = {norm.name: source}
+    passed = {norm.name: network.source(norm).name}
     sources = {name: tuple(passed.get(s, s) for s in of) for name, of in network.sources.items() if name != norm.name}
     layers = [changed.get(layer.name, layer) for layer in network if layer is not norm]
     return Network(layers, sources, [passed.get(name, name) for name in network.outputs])

@@ -289,8 +289,7 @@ class Network(Module):
 
     def replacing(self, changed: Mapping[str, Layer]) -> "Network":
         """Return a copy in which the named layers are others; widths are checked again."""
-        layers = [changed.get(layer.name, layer) for layer in self]
-        return Network(copy.deepcopy(layers), self.sources, self.outputs)
+        return Network(copy.deepcopy([changed.get(layer.name, layer) for layer in self]), self.sources, self.outputs)
 
     def structure(self) -> dict[str, Any]:
         """Return layers, settings and edges as JSON values; arrays are in `state_dict`."""

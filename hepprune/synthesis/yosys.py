@@ -87,8 +87,7 @@ def synthesise(job: Job) -> Measurement:
     options = f"-family {family(job.part)} -flatten -noiopad -noclkbuf -nodsp -top {top(job)}"
     runs = [""] if _may_have_memories(job) else [" -run begin:map_memory", " -run map_ffram:"]
     passes = "".join(f"synth_xilinx {options}{part}\n" for part in runs)
-    commands = f"{_keep(job)}{passes}tee -q -o stat.json stat -json\n"
-    statistics = execute(job, commands, writes="stat.json")
+    statistics = execute(job, f"{_keep(job)}{passes}tee -q -o stat.json stat -json\n", writes="stat.json")
     return job.of_rtl(parse(statistics, text_of(statistics), job.clock_ns), part=job.part)
 
 
@@ -123,8 +122,7 @@ def execute(job: Job, commands: str, *, writes: str) -> Path:
     folder = job.folder.resolve()
     # Files are named relative to the folder, since Yosys runs in a sandbox that maps it.
     files = " ".join(f'"{_relative(source.resolve(), folder)}"' for source in job.sources)
-    text = f"read_verilog -sv -defer {files}\n{commands}"
-    script = write_text(folder / "synthesis.ys", text)
+    script = write_text(folder / "synthesis.ys", f"read_verilog -sv -defer {files}\n{commands}")
     PROGRAM.warm_up()
     with tempfile.TemporaryDirectory(dir=folder) as scratch:  # Yosys would leave its own behind if it were killed
         command = [*PROGRAM.command, "-Q", script.name]

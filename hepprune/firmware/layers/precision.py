@@ -28,8 +28,7 @@ def types(network: Network) -> dict[str, FixedPoint]:
     Raises:
         NetworkError: a layer lacks a type, or accumulates more bits than are computed exactly.
     """
-    given = {node.name: _result(node) for node in network.nodes if _has_no_rule(network, node)}
-    return accumulators(network, given)
+    return accumulators(network, {node.name: _result(node) for node in network.nodes if _has_no_rule(network, node)})
 
 
 def held(network: Network, layer: Layer, before: FixedPoint) -> FixedPoint:

@@ -33,8 +33,7 @@ def recurrent(place: Place, layer: Recurrent) -> list[HlsLayer]:
     place = after(place, turned, shape=place.arriving[0])
     if not layer.in_order or not layer.return_sequences:
         return [*turned, *_forwards(place, layer)]
-    states = before(place, "states", shape=place.shape, result=place.result)
-    nodes = _forwards(states, layer)
+    nodes = _forwards(before(place, "states", shape=place.shape, result=place.result), layer)
     back = _turned(after(place, nodes, shape=place.shape))
     return [*turned, *nodes, *(replace(node, exact=False) for node in back)]
 

@@ -246,8 +246,7 @@ def graph(ports: list[Any], outputs: list[Any]) -> Any:
         return logic
     zeros = set(logic.out_idxs)
     bit = QInterval(0.0, 1.0, 1.0)
-    ops = [op._replace(qint=bit) if index in zeros else op for index, op in enumerate(logic.ops)]
-    return logic._replace(ops=ops)
+    return logic._replace(ops=[op._replace(qint=bit) if index in zeros else op for index, op in enumerate(logic.ops)])
 
 
 def stages(logic: Any, levels: int) -> tuple[Any, ...]:

@@ -134,8 +134,7 @@ def _instance(graph: Any, part: Sequence[int], put_out: Container[int]) -> Insta
     """Return operations of a graph as a graph of their own, of which some are put out."""
     read = dict.fromkeys(place for i in part for place in _operands(graph.ops[i]))
     ports = [place for place in read if graph.ops[place].opcode == _PORT]
-    constants = [place for place in read if graph.ops[place].opcode == _CONSTANT]
-    order = [*ports, *constants, *part]
+    order = [*ports, *[place for place in read if graph.ops[place].opcode == _CONSTANT], *part]
     places = {old: new for new, old in enumerate(order)}
     tables = list(dict.fromkeys(graph.ops[i].data for i in part if graph.ops[i].opcode == _TABLE))
     ops = [_moved(graph.ops[i], places, {table: number for number, table in enumerate(tables)}) for i in order]

@@ -64,8 +64,7 @@ class _Flat:
 
     def lowered(self) -> LoweredModel:
         """Build the layers and the Network."""
-        config = self.model.config["config"]
-        paths = [path for path, _ in leaves(config)]
+        paths = [path for path, _ in leaves(self.model.config["config"])]
         (twice, times), *_ = Counter(paths).most_common(1) or [("", 0)]
         if times > 1:
             raise NetworkError(f"two layers share the name '{twice}'")
@@ -85,8 +84,7 @@ class _Flat:
             if first.get("class_name") != "InputLayer":
                 built = config.get("build_input_shape") if isinstance(config, dict) else None
                 built = built or (self.model.config.get("build_config") or {}).get("input_shape")
-                shape = _batch_shape(first) or built
-                return [self._input(f"{name_of(first)}_input", shape)]
+                return [self._input(f"{name_of(first)}_input", _batch_shape(first) or built)]
             named = [first]
         else:
             by_name = {name_of(entry): entry for entry in entries(config)}

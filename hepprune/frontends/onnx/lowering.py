@@ -74,8 +74,7 @@ def lower(proto: Any, fit: GraphFit | None = None) -> LoweredGraph:
         built.values[name] = add_input(built, name, shape, channels_first=is_channels_first(name, steps))
     for node in needed:
         found = _run(built, node)
-        results = found if isinstance(found, list) else [found]
-        built.values.update(zip(node.outputs, results, strict=False))
+        built.values.update(zip(node.outputs, found if isinstance(found, list) else [found], strict=False))
     named = {name: output_layer(built, built.values[name], Ref(name)) for name in outputs}
     moved = _channels_last(built, {name: built.values[name].layer for name in inputs} | named)
     network = network_of(built, built.merge_quantisers(list(named.values())))

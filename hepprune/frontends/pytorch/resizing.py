@@ -85,8 +85,7 @@ def _resize(owner: nn.Module, name: str, tensor: str, shape: torch.Size) -> None
     elif isinstance(owner, nn.PReLU):
         (owner.num_parameters,) = shape
     elif isinstance(owner, nn.RNNBase) and stem in {"weight_ih_l0", "weight_hh_l0"}:
-        gates = {"LSTM": 4, "GRU": 3}.get(owner.mode, 1)
-        owner.hidden_size = shape[0] // gates
+        owner.hidden_size = shape[0] // {"LSTM": 4, "GRU": 3}.get(owner.mode, 1)
         owner.input_size = shape[1] if stem == "weight_ih_l0" else owner.input_size
 
 

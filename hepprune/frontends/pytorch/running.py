@@ -56,8 +56,7 @@ def _outputs(module: nn.Module, values: Sequence[Tensor]) -> list[Tensor]:
 @torch.no_grad()
 def _called(module: nn.Module, values: Sequence[Tensor]) -> list[Tensor]:
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(0))
-    given = [value.to(like.device, like.dtype).contiguous() for value in values]
-    found: Any = module(*given)
+    found: Any = module(*[value.to(like.device, like.dtype).contiguous() for value in values])
     return [leaf.cpu() for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
 
 

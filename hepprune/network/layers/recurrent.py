@@ -223,8 +223,7 @@ class Recurrent(Layer):
         passed = product("recurrent_weight", state, candidates) if self.reset_after else reset * state
         passed = quantise.activations(passed, self.passed_type if quantised else None)
         again = reset * passed if self.reset_after else product("recurrent_weight", passed, candidates)
-        candidate = act(candidate_in + again)
-        return update * state + (1 - update) * candidate
+        return update * state + (1 - update) * act(candidate_in + again)
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return (n_steps, n_out), or (n_out,)."""

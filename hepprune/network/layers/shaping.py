@@ -186,8 +186,7 @@ class Slice(Layer):
         axis = checked_axis(self.name, self.axis - 1 if self.axis > 0 else self.axis, len(before))
         if self.stop > before[axis]:
             raise refused(self.name, f"takes values up to {self.stop} of {before[axis]}")
-        size = len(range(self.start, self.stop, self.step))
-        return (*before[:axis], size, *before[axis + 1 :])
+        return (*before[:axis], len(range(self.start, self.stop, self.step)), *before[axis + 1 :])
 
 
 MOVING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice)

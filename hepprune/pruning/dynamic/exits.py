@@ -75,8 +75,7 @@ def losses(branched: Branched) -> WorkPenalty:
     """Return what training adds to its loss: the mean cross-entropy of the early exits."""
 
     def added(values: Mapping[str, Tensor], targets: Tensor) -> Tensor:
-        each = [nn.functional.cross_entropy(values[name], targets) for name in branched.exits]
-        return torch.stack(each).mean()
+        return torch.stack([nn.functional.cross_entropy(values[name], targets) for name in branched.exits]).mean()
 
     return added
 

@@ -150,8 +150,7 @@ def _by_logits(seen: Recorded, layer: layers.Weighted, jets: Sample, means: Tens
     if slopes.shape[2] == 1:
         weight = torch.einsum("ngf,ngk->gfk", slopes[:, :, 0].square().sum(dim=0), arriving[:, 0] ** 2)
     else:
-        by_weight = torch.stack([recorded.per_jet(slope, arriving) for slope in slopes])
-        weight = by_weight.square().sum(dim=(0, 1))
+        weight = torch.stack([recorded.per_jet(slope, arriving) for slope in slopes]).square().sum(dim=(0, 1))
     return weight, by_neuron.square().sum(dim=(0, 1))
 
 

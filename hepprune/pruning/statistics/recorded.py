@@ -56,8 +56,7 @@ def run(network: Network, x: Tensor | Sequence[Tensor]) -> Recorded:
         totals[node.name] = node.layer.compute(*arriving, quantised=True)
         return node.quantised(totals[node.name])
 
-    values = network.interpret(rule, as_tuple(x), until=network.raw_outputs)
-    return Recorded(network, values, totals)
+    return Recorded(network, network.interpret(rule, as_tuple(x), until=network.raw_outputs), totals)
 
 
 def contributing(network: Network) -> list[Layer]:
@@ -75,8 +74,7 @@ def handed_on(network: Network, name: str) -> str:
 def rows(tensors: Sequence[Tensor], groups: int = 1) -> Tensor:
     """Return values (n_jets, *places, n_out) of all uses as (n_jets, n_places, groups, n_out / groups)."""
     n_out = tensors[0].shape[-1]
-    flat = [tensor.reshape(len(tensor), -1, groups, n_out // groups) for tensor in tensors]
-    return torch.cat(flat, dim=1)
+    return torch.cat([tensor.reshape(len(tensor), -1, groups, n_out // groups) for tensor in tensors], dim=1)
 
 
 def per_jet(gradient: Tensor, arriving: Tensor) -> Tensor:

@@ -210,5 +210,4 @@ def _by_group(values: Tensor, groups: int) -> Tensor:
 
 def _by_jet(values: Tensor, matrix: Tensor) -> Tensor:
     """Return values (n_jets, n_rows, n, k) times matrices (n_jets, k, l): one product per jet."""
-    product = values.flatten(1, 2) @ matrix
-    return product.reshape(*values.shape[:3], matrix.shape[-1])
+    return (values.flatten(1, 2) @ matrix).reshape(*values.shape[:3], matrix.shape[-1])

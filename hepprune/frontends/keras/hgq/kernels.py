@@ -141,8 +141,7 @@ def _bits(native: Native, layer: Weighted, layout: Layout) -> dict[str, Floats]:
 def _statistics(native: Native, shape: Shape, epsilon: float, *before: Shape) -> tuple[Tensor, ...]:
     """Return the arrays before a normalisation, its scale and its mean, all in float32."""
     scaled = bool(native.config.get("scale", True))
-    arrays = [array.float() for array in native.expect(*before, *[shape] * (2 + scaled))]
-    *kept, mean, variance = arrays
+    *kept, mean, variance = [array.float() for array in native.expect(*before, *[shape] * (2 + scaled))]
     gamma = kept.pop() if scaled else torch.ones(shape)
     scale = gamma / torch.sqrt(variance + epsilon)
     if not torch.isfinite(scale).all():

@@ -230,8 +230,7 @@ def without_bits(native: Native, key: str, place: str, *, alive: NDArray[np.bool
     Raises:
         NetworkError: the file keeps one width for values of which some are.
     """
-    config = _settings(native, key, native.config.get(key))
-    places = _places(native, config, place)
+    places = _places(native, _settings(native, key, native.config.get(key)), place)
     arrays = {name: native.stored[where] for name, where in places.items()}
     if next(iter(arrays.values())).shape[-2:] != alive.shape:
         raise native.refuse(f"has a {key} with one width, and so none for values that are always zero")

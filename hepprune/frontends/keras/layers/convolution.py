@@ -67,8 +67,7 @@ def _depthwise_weight(kernel: Tensor) -> Tensor:
 
 
 def _depthwise_kernel(layer: Conv) -> np.ndarray[Any, np.dtype[np.float64]]:
-    weight = layer.weight.detach().squeeze(-1)
-    split = weight.reshape(layer.groups, layer.n_out // layer.groups, *layer.kernel)
+    split = layer.weight.detach().squeeze(-1).reshape(layer.groups, layer.n_out // layer.groups, *layer.kernel)
     return split.movedim((0, 1), (-2, -1)).double().numpy()
 
 

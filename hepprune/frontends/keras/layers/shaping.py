@@ -104,6 +104,5 @@ def _up_sample(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 @register("RepeatVector")
 def _repeat(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    shape = only(native, arriving)
-    row = Reshape(native.part("row"), (1, *shape))
+    row = Reshape(native.part("row"), (1, *only(native, arriving)))
     return [Part(row), Part(UpSample(native.name, (native.size("n"),)), (row.name,))]

@@ -40,8 +40,7 @@ def _separated(native: Native) -> tuple[Inside, Inside]:
 def _separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     deep, point = (each.native for each in _separated(native))
     parts = LAYERS[deep.kind].lower(deep, arriving)
-    middle = parts[-1].layer.shape(*arriving)
-    return _then(parts, LAYERS[point.kind].lower(point, (middle,)))
+    return _then(parts, LAYERS[point.kind].lower(point, (parts[-1].layer.shape(*arriving),)))
 
 
 def _then(parts: Parts, more: Parts) -> Parts:
@@ -129,8 +128,7 @@ def _attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     parts = _then(parts, LAYERS["PQSoftmax"].lower(replace(insides["softmax"].native, arriving=(shape,)), (shape,)))
     context = Einsum(native.part("context"), "hqk,khd->qhd")
     parts.append(Part(context, (parts[-1].layer.name, split["value"])))
-    joined = Reshape(native.part("joined"), (n_query, width))
-    parts.append(Part(joined, (context.name,)))
+    parts.append(Part(Reshape(native.part("joined"), (n_query, width)), (context.name,)))
     return _then(parts, _dense(insides["output"].native, (n_query, width)))
 
 

@@ -111,8 +111,7 @@ def softmax(built: Graph, node: OnnxNode, x: Any) -> Value:
     axis = counted(node.attributes.get("axis", -1 if built.opset >= 13 else 1), rank, node)
     if built.opset >= 13 or axis == rank - 1:
         return elementwise.softmax(built, call, value, dim=axis)
-    rows = value.moved(value.index.flatten(axis))
-    found = elementwise.softmax(built, call, rows, dim=axis)
+    found = elementwise.softmax(built, call, value.moved(value.index.flatten(axis)), dim=axis)
     return found.moved(found.index.reshape(value.shape))
 
 

@@ -75,8 +75,7 @@ def contracted(built: Assembly, call: Call, sides: tuple[Any, Any], terms: tuple
         words.append("".join(letters[axis] for axis in axes[1:]))
     inner = out.replace(jets, "")
     name = built.add(Einsum(built.name(title), f"{words[0]},{words[1]}->{inner}"), *layers)
-    order = tuple(out.index(c) for c in jets + inner)
-    return built.value(name, order, shape)
+    return built.value(name, tuple(out.index(c) for c in jets + inner), shape)
 
 
 def _sizes(call: Call, terms: tuple[str, str, str], sides: tuple[Value, Value]) -> dict[str, int]:
@@ -140,5 +139,4 @@ def attention(built: Assembly, call: Call, query: Any, *, key: Any, value: Any, 
     if before != factor:
         built.rewrite(call, scale=before)
     scores = unchanged(scores, built.affine(scores.layer, before, 0.0, f"{title}.scale"))
-    weights = softmax(built, call, scores, dim=-1)
-    return contracted(built, call, (weights, v), (f"{lead}ab", f"{lead}bd", f"{lead}ad"))
+    return contracted(built, call, (softmax(built, call, scores, dim=-1), v), (f"{lead}ab", f"{lead}bd", f"{lead}ad"))

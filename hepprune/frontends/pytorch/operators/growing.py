@@ -48,8 +48,7 @@ def padded(built: Assembly, call: Call, x: Any, *, pad: list[int], mode: str = "
     axes = built.axes(source, free[0]) if free else built.axes(wide, rank)
     layer = built.place(source if free else wide, axes, f"{title}.arranged")
     layer = built.add(Pad(built.name(title), tuple(pairs.get(axis, (0, 0)) for axis in axes[1:-1])), layer)
-    shape = [size + sum(pairs.get(axis, (0, 0))) for axis, size in enumerate(source.shape)]
-    return built.value(layer, axes, shape)
+    return built.value(layer, axes, [size + sum(pairs.get(axis, (0, 0))) for axis, size in enumerate(source.shape)])
 
 
 @operator("upsample_nearest1d", "upsample_nearest2d")

@@ -30,8 +30,7 @@ def windows(
         layer = built.add(Pad(built.name(f"{title}.pad"), borders), layer)
         borders = ((0, 0),) * rank
     kind = "max" if "max" in call.operator else "average"
-    pool = Pool(built.name(title), kind, size, strides=strides, padding=borders)
-    return built.value(built.add(pool, layer), axes)
+    return built.value(built.add(Pool(built.name(title), kind, size, strides=strides, padding=borders), layer), axes)
 
 
 def _ceiled(positions: int, size: int, stride: int, pads: tuple[int, int]) -> tuple[int, int]:
@@ -65,8 +64,7 @@ def mean_pool(
     """The mean value of each window."""
     if divisor_override is not None:
         raise refused(built.title(call), f"divides by {divisor_override} instead of the window's size")
-    rank = 1 if "1d" in call.operator else 2
-    return windows(built, call, x, **_window(rank, **window), counted=count_include_pad)
+    return windows(built, call, x, **_window(1 if "1d" in call.operator else 2, **window), counted=count_include_pad)
 
 
 @operator(
@@ -125,7 +123,6 @@ def _gathered(built: Assembly, x: Value, over: list[int], title: str) -> tuple[s
     if not rest:  # whatever their order
         flat, _order = built.flat(x, f"{title}.flatten")
         return built.reshaped(flat, (*built.shapes[flat], 1), f"{title}.arranged"), [jets]
-    axes = (jets, *over, *rest)
-    placed = x.index.permute(axes)
+    placed = x.index.permute((jets, *over, *rest))
     wanted = placed.reshape(*(placed.shape[: 1 + len(over)]), -1)
     return built.laid(x, wanted, f"{title}.arranged"), [jets, *rest]

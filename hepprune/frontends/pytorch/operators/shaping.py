@@ -165,8 +165,7 @@ def split(built: Assembly, call: Call, x: Any, *, dim: int = 0, **parts: Any) ->
 def _parts(call: Call, given: Any, size: int) -> list[tuple[int, int, int]]:
     """Return the bounds of the parts that torch makes of `size` values."""
     if call.operator == "tensor_split":
-        index = torch.arange(size).tensor_split(given)
-        sizes = [len(part) for part in index]
+        sizes = [len(part) for part in torch.arange(size).tensor_split(given)]
     elif isinstance(given, int):
         step = -(-size // given) if call.operator == "chunk" else given
         sizes = [min(step, size - start) for start in range(0, size, step)]

@@ -120,8 +120,7 @@ def _argmax(layer: layers.Argmax, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
 @COUPLING.of(layers.Pool, layers.GlobalPool)
 def _pool(layer: layers.Pool | layers.GlobalPool, axes: ValueAxes, *, walk: Walk) -> ValueAxes:
     walk.stay(axes[:-1], f"'{layer.name}' pools over it")
-    sizes = layer.shape(tuple(map(len, axes)))[:-1]
-    return (*(Axis.plain(size) for size in sizes), axes[-1])
+    return (*(Axis.plain(size) for size in layer.shape(tuple(map(len, axes)))[:-1]), axes[-1])
 
 
 @COUPLING.of(layers.Pad, layers.Crop, layers.UpSample)
