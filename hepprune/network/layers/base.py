@@ -144,7 +144,8 @@ class Input(Layer):
         self.features_shape = (n_features,) if isinstance(n_features, int) else tuple(n_features)
         sizes = self.features_shape
         if not 1 <= len(sizes) <= _MAX_AXES or min(sizes) < 1 or math.prod(sizes) > MAX_VALUES:
-            raise NetworkError(f"input '{name}' {sizes} needs 1 to {_MAX_AXES} axes and 1 to {MAX_VALUES} values")
+            needed = f"1 to {_MAX_AXES} axes and 1 to {MAX_VALUES} values"
+            raise NetworkError(f"input '{name}' has the shape {sizes}; it needs {needed}")
 
     @property
     def n_features(self) -> int:
