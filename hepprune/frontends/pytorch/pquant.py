@@ -199,7 +199,7 @@ def type_of(name: str, quantiser: Any, weights: Tensor | None = None) -> FixedPo
         integer = np.maximum(integer, -fraction)
     used = sign + integer + fraction > 0
     if overflow == FOLDED and not (fine or used.all()):
-        raise NetworkError(f"layer '{name}' has a quantiser without a bit, of which {FOLDED} makes two values")
+        raise refused(name, f"has a quantiser without a bit, of which {FOLDED} makes two values")
     if fine and overflow == "WRAP" and weights is not None:
         sign, integer, overflow = np.ones_like(sign), _holding(weights, integer, fraction), "SAT"
     width = np.where(used, sign + integer + fraction, 0)
