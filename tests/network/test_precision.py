@@ -10,7 +10,7 @@ from hepprune.errors import DataError, NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, Reshape, Softmax, exact_logits
 from hepprune.network.precision import Precision, activation_type, bias_type, is_quantised, quantise, weight_type
-from hepprune.network.precision.choice import constant_type
+from hepprune.network.precision.tables import constant_type
 from hepprune.task.sample import Sample
 from hepprune.training import multilayer_perceptron
 from tests.networks import SEEDS, weighted

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from hepprune.errors import NetworkError, refused
-from hepprune.firmware.layers import activation, arithmetic, pooling, ports, precision, recurrent, shaping, weighted
+from hepprune.firmware.layers import activation, arithmetic, ports, precision, recurrent, shaping, weighted
 from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast, reaching
 from hepprune.firmware.layers.ports import distinct
 from hepprune.firmware.layers.precision import held, types
@@ -40,8 +40,8 @@ DESCRIPTIONS: Rules[Callable[[Place, Any], list[HlsLayer]]] = Rules(
         layers.ReLU: activation.relu,
         layers.Activation: activation.activation,
         layers.PReLU: activation.prelu,
-        layers.Pool: pooling.pool,
-        layers.GlobalPool: pooling.global_pool,
+        layers.Pool: weighted.pool,
+        layers.GlobalPool: weighted.global_pool,
         layers.Reshape: shaping.reshaped,
         layers.Permute: shaping.permute,
         layers.Pad: shaping.pad,

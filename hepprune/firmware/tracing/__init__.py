@@ -4,7 +4,7 @@ What flows are arrays of variables (`hepprune.firmware.verilog.adders`) of the l
 values is run on their places; one with a kernel is a constant matrix at each place.
 """
 
-from hepprune.firmware.tracing import kernels, merging, recurrent, tables
+from hepprune.firmware.tracing import kernels, merging, tables
 from hepprune.firmware.tracing.base import TRACES, trace
 
-__all__ = ["TRACES", "kernels", "merging", "recurrent", "tables", "trace"]
+__all__ = ["TRACES", "kernels", "merging", "tables", "trace"]

@@ -8,9 +8,8 @@ import numpy as np
 
 from hepprune.errors import NetworkError, refused
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.fixed.quantisers.minifloat import Minifloat
 from hepprune.fixed.quantisers.per_value import FOLDED, FixedPoints, PowerOfTwo, spread
-from hepprune.fixed.quantisers.scaled import Binary, Scaled, Ternary
+from hepprune.fixed.quantisers.scaled import Binary, Minifloat, Scaled, Ternary
 
 _KINDS: tuple[type[Any], ...] = (FixedPoints, Minifloat, Scaled, Binary, Ternary, PowerOfTwo)
 QUANTISERS = {kind.__name__: kind for kind in _KINDS}

@@ -8,9 +8,8 @@ from typing import Any
 from hepprune.errors import NetworkError
 from hepprune.frontends.checking import Reading
 from hepprune.frontends.keras.files import KerasModel, read_model
-from hepprune.frontends.keras.framework import loaded, read_object, root_of, running, saved
+from hepprune.frontends.keras.framework import hold_masks, loaded, read_object, root_of, running, saved
 from hepprune.frontends.keras.graph import lower
-from hepprune.frontends.keras.masks import hold_masks
 from hepprune.frontends.keras.storing import store
 from hepprune.frontends.keras.writing import filled
 from hepprune.network import Network

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from hepprune.errors import refused
 from hepprune.network.graph import Network
 from hepprune.network.layers import Argmax, Layer, LayerNorm, Recurrent, Shape, Softmax, Stepwise, TopK
-from hepprune.network.parts.building import INPUT
 from hepprune.network.parts.cells import cell
-from hepprune.network.parts.steps import index, layer_norm, softmax, top
+from hepprune.network.parts.steps import INPUT, index, layer_norm, softmax, top
 
 __all__ = ["INPUT", "PARTS", "has_steps", "parts"]
 

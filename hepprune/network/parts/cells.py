@@ -7,7 +7,7 @@ from hepprune.fixed import Quantiser
 from hepprune.fixed.quantisers import taken
 from hepprune.network import layers
 from hepprune.network.graph import Network
-from hepprune.network.parts.building import BIT, Building
+from hepprune.network.parts.steps import BIT, Building
 
 
 def cell(layer: layers.Recurrent, shape: layers.Shape) -> Network:

@@ -13,9 +13,9 @@ from hepprune.errors import DataError, refused
 from hepprune.network import layers
 from hepprune.network.graph import Network
 from hepprune.network.node import Node, as_tuple
-from hepprune.network.precision.choice import activation_type, bias_type, weight_type
 from hepprune.network.precision.lacking import in_float, lacking, looked_up, rounded_next
 from hepprune.network.precision.rules import PRECISION, Precision, Seen, takes_bits
+from hepprune.network.precision.tables import activation_type, bias_type, weight_type
 from hepprune.network.ranges import RANGES, Interval
 from hepprune.network.ranges import quantise as quantised
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from hepprune.fixed import FixedPoint
 from hepprune.network import layers
 from hepprune.network.precision import tables
-from hepprune.network.precision.choice import activation_type, argument_type, bias_type, constant_type, weight_type
+from hepprune.network.precision.tables import activation_type, argument_type, bias_type, constant_type, weight_type
 from hepprune.network.ranges import Interval
 from hepprune.network.ranges.rules import is_exact_mean
 from hepprune.network.rules import Rules

@@ -16,8 +16,7 @@ from hepprune.frontends.keras.hgq import types
 from hepprune.frontends.keras.hgq.values import between, with_bits
 from hepprune.frontends.keras.layers import einsum, weighted
 from hepprune.frontends.keras.layers.activations import with_activation
-from hepprune.frontends.keras.layers.contraction import Contraction, contraction
-from hepprune.frontends.keras.layers.einsum import now
+from hepprune.frontends.keras.layers.einsum import Contraction, contraction, now
 from hepprune.frontends.keras.qkeras.layers import by_rows
 from hepprune.frontends.keras.registry import Fill, Floats, Lower, Native, Part, Parts
 from hepprune.network import Layer, Shape, Weighted

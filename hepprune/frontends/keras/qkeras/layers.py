@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, explained
 from hepprune.frontends.keras.layers import activations, convolution, einsum, weighted
-from hepprune.frontends.keras.layers.contraction import contraction
+from hepprune.frontends.keras.layers.einsum import contraction
 from hepprune.frontends.keras.qkeras.functions import QuantisedFunction, activation, is_quantiser
 from hepprune.frontends.keras.qkeras.quantisers import Described, held, parse, scale_of, used, weights
 from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Lower, Native, Part, Parts, after, only, register

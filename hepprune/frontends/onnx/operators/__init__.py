@@ -1,6 +1,6 @@
 """What becomes of each operator of ONNX and QONNX."""
 
-from hepprune.frontends.onnx.operators import elementwise, pooling, quantising, recurrent, shaping, taking, weighted  # noqa: F401 -- each registers its operators
+from hepprune.frontends.onnx.operators import elementwise, quantising, recurrent, shaping, weighted  # noqa: F401 -- each registers its operators
 from hepprune.frontends.onnx.operators.registry import OPERATORS, QUANTISERS
 
 __all__ = ["OPERATORS", "QUANTISERS"]

@@ -13,12 +13,10 @@ from torch import Tensor
 
 from hepprune.network import Network
 from hepprune.pruning.masks import Cut, Cuts
-from hepprune.pruning.structure.coupling import reshaping, rules
 from hepprune.pruning.structure.coupling.rules import whole_groups
 from hepprune.pruning.structure.coupling.units import COUPLING, PLACES, Ids, Units, follow
 
 __all__ = ["COUPLING", "Group", "Member", "Units", "cuts", "follow", "groups", "whole_groups"]
-_FOLLOWED = (rules, reshaping)  # importing them fills the table of rules
 _NAMES = {"made": "outputs", "read": "inputs", "carried": "channels", "states": "states", "summed": "terms"}
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
+from hepprune.frontends.keras.framework import native_masks
 from hepprune.frontends.keras.graph import lower
-from hepprune.frontends.keras.masks import native_masks
 from hepprune.network import Conv, Dense, Network, Recurrent
 from hepprune.pruning.structure import surgery
 from tests.frontends.keras.published import (
