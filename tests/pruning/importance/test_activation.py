@@ -4,7 +4,7 @@ import torch
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.pruning import importance, masks, plan
-from hepprune.pruning.statistics import activity
+from hepprune.pruning.importance import activation
 from hepprune.pruning.structure import coupling, surgery
 from hepprune.task.sample import Sample
 from tests.networks import weighted
@@ -22,7 +22,7 @@ def test_activity_is_what_neurons_hand_on(name: str) -> None:
         activations = (
             values[after[0].name if after and isinstance(after[0], ReLU) else layer.name].detach().flatten(0, -2)
         )
-        found = activity.gather(network, Sample(x, y), batch_size=9)[layer.name]
+        found = activation.gather(network, Sample(x, y), batch_size=9)[layer.name]
         assert torch.allclose(
             importance.mean_activation(layer.kernels[0], "neuron", found), activations.abs().mean(dim=0)
         )
@@ -40,7 +40,7 @@ def test_wanda_weighs_weights_by_what_they_multiply() -> None:
     layer = network["first"]
     expected = layer.weight.abs() * x.square().mean(dim=0).sqrt()
     assert torch.allclose(
-        importance.wanda(layer.kernels[0], "weight", activity.gather(network, Sample(x, y))["first"]),
+        importance.wanda(layer.kernels[0], "weight", activation.gather(network, Sample(x, y))["first"]),
         expected.flatten(),
     )
 
