@@ -102,10 +102,8 @@ def _check_unchanged(graph: Any, nodes: list[HlsLayer], names: Names) -> None:
         set_ = {attribute: built.get_attr(attribute) for attribute in wanted}
         for attribute, value in wanted.items():
             if str(set_[attribute]) != str(value):
-                raise NetworkError(
-                    f"layer '{owner(node.name)}': hls4ml would build {_spoken(set_, 'at reuse factor')} "
-                    f"where {_spoken(wanted, 'at')} is asked for"
-                )
+                made, asked = _spoken(set_, "at reuse factor"), _spoken(wanted, "at")
+                raise NetworkError(f"layer '{owner(node.name)}': hls4ml would build {made} where {asked} is asked for")
 
 
 def _spoken(knobs: dict[str, Any], at: str) -> str:

@@ -101,11 +101,8 @@ def of_layer(
 
 def too_wide(layer: Layer, n_bits: int) -> NetworkError:
     """Return the error that a layer would look up arguments of so many bits."""
-    return refused(
-        layer.name,
-        f"({type(layer).__name__}) would look up an argument of {n_bits} bits; "
-        "give the layer before it a narrower result type, or it a coarser one of its own",
-    )
+    fix = "give the layer before it a narrower result type, or it a coarser one of its own"
+    return refused(layer.name, f"({type(layer).__name__}) would look up an argument of {n_bits} bits; {fix}")
 
 
 def ramp_constant(layer: Layer, n_bits: int) -> float | None:

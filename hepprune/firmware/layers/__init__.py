@@ -40,8 +40,8 @@ DESCRIPTIONS: Rules[Callable[[Place, Any], list[HlsLayer]]] = Rules(
         layers.ReLU: activation.relu,
         layers.Activation: activation.activation,
         layers.PReLU: activation.prelu,
-        layers.Pool: weighted.pool,
-        layers.GlobalPool: weighted.global_pool,
+        layers.Pool: shaping.pool,
+        layers.GlobalPool: shaping.global_pool,
         layers.Reshape: shaping.reshaped,
         layers.Permute: shaping.permute,
         layers.Pad: shaping.pad,
@@ -131,10 +131,8 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
     _check_result(layer, runs)
     place = _place(network, layer, found, io_type=io_type, strategy=strategy)
     if place.streams and len(place.readers) + place.is_output > _MAX_COPIES:
-        raise place.refused(
-            f"is read {len(place.readers)} times, and hls4ml copies a stream {_MAX_COPIES} times at most",
-            fix="let a layer of function linear hand it on",
-        )
+        said = f"is read {len(place.readers)} times, and hls4ml copies a stream {_MAX_COPIES} times at most"
+        raise place.refused(said, "let a layer of function linear hand it on")
     if isinstance(layer.result, FixedPoints) and precision.differ(layer):
         read = _read_by_value(network, layer)
         return [cast(place)] if read == layer.result else _by_value(place, runs, layer.result, read)
@@ -220,17 +218,11 @@ def _check_result(layer: Layer, runs: Layer) -> None:
     for result in (layer.result, runs.result):
         tabled = isinstance(runs, _TABLES) and result is not None and np.size(result.minimum) == 1
         if by_table(result) and not tabled:
-            raise refused(
-                layer.name,
-                f"({type(runs).__name__}) looks each value up in a table of its own, which hls4ml "
-                "has not; write it as Verilog",
-            )
+            said = "looks each value up in a table of its own, which hls4ml has not; write it as Verilog"
+            raise refused(layer.name, f"({type(runs).__name__}) {said}")
         if not isinstance(result, FixedPoint | None) and not (tabled and layer is runs):
-            raise refused(
-                layer.name,
-                f"({type(runs).__name__}) has a {type(result).__name__} result, no single "
-                "fixed-point type; give it one, and its quantiser to a linear Activation after it",
-            )
+            said = "result, no single fixed-point type; give it one, and its quantiser to a linear Activation after it"
+            raise refused(layer.name, f"({type(runs).__name__}) has a {type(result).__name__} {said}")
 
 
 def _place(network: Network, layer: Layer, found: _Types, *, io_type: str, strategy: str | None) -> Place:

@@ -58,10 +58,8 @@ def table(place: Place) -> HlsLayer:
     """
     argument = place.arriving_types[0]
     if argument.width > TABLE_BITS:
-        raise place.refused(
-            f"would be looked up from an argument of {argument.width} bits, more than {TABLE_BITS}",
-            fix=f"give what it reads a result type of at most {TABLE_BITS} bits",
-        )
+        said = f"would be looked up from an argument of {argument.width} bits, more than {TABLE_BITS}"
+        raise place.refused(said, f"give what it reads a result type of at most {TABLE_BITS} bits")
     patterns = np.arange(2**argument.width)
     signed = np.where(argument.signed & (patterns >= 2 ** (argument.width - 1)), patterns - 2**argument.width, patterns)
     values = place.layer(torch.as_tensor(signed * argument.step), quantised=True).numpy()

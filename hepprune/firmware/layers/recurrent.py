@@ -11,6 +11,7 @@ from hepprune.firmware.layers.precision import constant_type, covering
 from hepprune.firmware.layers.shaping import permute
 from hepprune.fixed import FixedPoint
 from hepprune.network.layers import Permute, Recurrent
+from hepprune.network.layers.recurrent import KERNELS
 
 _CLASSES = {"lstm": "LSTM", "gru": "GRU"}
 _GATES = ("sigmoid", "tanh", "relu")
@@ -59,25 +60,13 @@ def _forwards(place: Place, layer: Recurrent) -> list[HlsLayer]:
     read = after(place, typed, shape=shape) if typed else place
     cell = before(read, "cell", shape=read.shape, result=_STATE)
     biases, types = _biases(layer)
-    attributes = {
-        "direction": "forward",
-        "activation": layer.activation,
-        "recurrent_activation": layer.recurrent_activation,
-        "return_sequences": layer.return_sequences,
-        "return_state": False,
-        "n_timesteps": place.arriving[0][0],
-        "n_in": layer.n_in,
-        "n_out": layer.n_out,
-        "weight_data": layer.used("weight").numpy().T.copy(),
-        "recurrent_weight_data": layer.used("recurrent_weight").numpy().T.copy(),
-        "table_t": fixed(_TABLE),
-        "table_size": _TABLE_SIZE,
-    }
-    types |= {
-        "weight": constant_type(place.name, layer.used("weight"), layer.weight_type),
-        "recurrent_weight": constant_type(place.name, layer.used("recurrent_weight"), layer.recurrent_weight_type),
-        "accum": _STATE,
-    }
+    taken = ("activation", "recurrent_activation", "return_sequences", "n_in", "n_out")
+    attributes = {name: getattr(layer, name) for name in taken}
+    attributes |= {f"{kind}_data": layer.used(kind).numpy().T.copy() for kind in KERNELS}
+    attributes |= {"direction": "forward", "return_state": False, "n_timesteps": shape[0]}
+    attributes |= {"table_t": fixed(_TABLE), "table_size": _TABLE_SIZE}
+    kernels = {kind: (layer.used(kind), getattr(layer, f"{kind}_type")) for kind in KERNELS}
+    types |= {kind: constant_type(place.name, *kernel) for kind, kernel in kernels.items()} | {"accum": _STATE}
     node = cell.node(_CLASSES[layer.cell], attributes | biases, **types)
     knobs = {"Strategy": "latency" if layer.reuse_factor == 1 else "resource", "ReuseFactor": layer.reuse_factor}
     node = replace(node, knobs=knobs, exact=False)
@@ -99,10 +88,8 @@ def _biases(layer: Recurrent) -> tuple[dict[str, Any], dict[str, FixedPoint]]:
 
 def _check(place: Place, layer: Recurrent) -> None:
     if layer.cell not in _CLASSES:
-        raise place.refused(
-            "is a simple recurrent cell in float, which hls4ml has no firmware for",
-            fix="give it types (`hepprune.network.precision.quantise`), or use a GRU or an LSTM",
-        )
+        fix = "give it types (`hepprune.network.precision.quantise`), or use a GRU or an LSTM"
+        raise place.refused("is a simple recurrent cell in float, which hls4ml has no firmware for", fix)
     if layer.cell == "gru" and not layer.reset_after:
         raise place.refused("resets before its kernel, hls4ml after it", fix="train it with reset_after")
     for function in (layer.activation, layer.recurrent_activation):
@@ -119,7 +106,5 @@ def check_steps(place: Place, layer: Recurrent) -> None:
     kind = layer.argument_type
     tabled = layer.looks_up(layer.act) or (layer.cell != "simple" and layer.looks_up(layer.gate))
     if tabled and (kind is None or covering(place.name, kind).width > TABLE_BITS):
-        raise place.refused(
-            "looks up what its kernels add up to, of more bits than a table has",
-            fix=f"give it an argument_type of at most {TABLE_BITS} bits",
-        )
+        said = "looks up what its kernels add up to, of more bits than a table has"
+        raise place.refused(said, f"give it an argument_type of at most {TABLE_BITS} bits")

@@ -79,11 +79,8 @@ def check_types(name: str, weight_type: FixedPoint, bias_type: FixedPoint) -> No
 @torch.no_grad()
 def _batch_norm(layer: BatchNorm, arriving: Variables) -> Variables:
     if layer.scale_type is None or layer.shift_type is None:
-        raise refused(
-            layer.name,
-            "(BatchNorm) has no fixed-point types for its scale and shift; "
-            "fold it into the layer before it first (`hepprune.network.folding`)",
-        )
+        fix = "fold it into the layer before it first (`hepprune.network.folding`)"
+        raise refused(layer.name, f"(BatchNorm) has no fixed-point types for its scale and shift; {fix}")
     scale, shift = (part.cpu().numpy() for part in (layer.used_scale(), layer.used_shift()))
     check_types(layer.name, *kinds(layer.name, ("scale", layer.scale_type, scale), ("shift", layer.shift_type, shift)))
     scale, shift = (np.broadcast_to(part, arriving.shape) for part in (scale, shift))

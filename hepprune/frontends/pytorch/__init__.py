@@ -74,10 +74,8 @@ def write(network: Network, path: Path, *, like: Any) -> Path:
     source = _source(like)
     path = Path(path)
     if path.suffix == ".pt2" and isinstance(source, nn.Module) and pquant.is_compressed(source):
-        raise NetworkError(
-            f"{type(source).__name__} has layers of PQuantML, whose quantisers no program of torch has; give a path "
-            "that ends in .pt, for its state_dict, or in .npz"
-        )
+        said = f"{type(source).__name__} has layers of PQuantML, whose quantisers no program of torch has"
+        raise NetworkError(f"{said}; give a path that ends in .pt, for its state_dict, or in .npz")
     if path.suffix == ".pt2":
         program = modules.capture(source, any_jets=True) if isinstance(source, nn.Module) else source
         return writing.write_program(network, path, program)
@@ -103,7 +101,5 @@ def _source(model: Any) -> nn.Module | Program:
         return archive.read(Path(model))
     if isinstance(model, str | Path) and _FACTORY.fullmatch(str(model)):
         return modules.named(str(model))
-    raise NetworkError(
-        f"{model if isinstance(model, str | Path) else type(model).__name__} holds no graph; give weights as "
-        "package.module:factory@weights.pt"
-    )
+    given = model if isinstance(model, str | Path) else type(model).__name__
+    raise NetworkError(f"{given} holds no graph; give weights as package.module:factory@weights.pt")

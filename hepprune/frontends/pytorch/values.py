@@ -5,7 +5,6 @@ where a layer needs its values in a certain order are they put into it, with as 
 """
 
 import itertools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -118,47 +117,8 @@ def jets_axis(index: Tensor, n_jets: int) -> int | None:
     return None
 
 
-def with_jets_axis(index: Tensor, n_jets: int) -> Tensor | None:
-    """Return the index with an axis of jets, split off one that holds more than jets."""
-    if jets_axis(index, n_jets) is not None:
-        return index
-    if n_jets == 1:
-        return index.unsqueeze(0)
-    for axis, size in enumerate(index.shape):
-        if size % n_jets == 0 and size > n_jets:
-            for sizes in ((n_jets, size // n_jets), (size // n_jets, n_jets)):
-                split = index.reshape(*index.shape[:axis], *sizes, *index.shape[axis + 1 :])
-                if jets_axis(split, n_jets) is not None:
-                    return split
-    return None
-
-
 def by_place(index: Tensor, axes: list[int]) -> list[int]:
     """Return axes in the order in which the values lie, the ones furthest apart first."""
     steps = {a: int(index.select(a, 1).min() - index.min()) if index.shape[a] > 1 else 0 for a in axes}
     long = iter(sorted((a for a in axes if index.shape[a] > 1), key=lambda a: -steps[a]))
     return [next(long) if index.shape[a] > 1 else a for a in axes]
-
-
-def moves(order: Tensor) -> tuple[tuple[int, ...], Axes] | None:
-    """Return the sizes to reshape to and the axes to permute by that bring a jet's values into `order`, if any do.
-
-    Every order that reshapes and permutations make counts up in steps, level by level, like the digits of a clock.
-    """
-    sizes: list[int] = []
-    steps: list[int] = []
-    while len(order) > 1:
-        changes = order.diff()
-        other = torch.nonzero(changes != changes[0])
-        run = int(other[0]) + 1 if len(other) else len(order)
-        if len(order) % run or changes[0] < 1:
-            return None
-        rows = order.view(-1, run)
-        if not torch.equal(rows - rows[:, :1], (rows[0] - rows[0, 0]).expand_as(rows)):
-            return None
-        sizes, steps, order = [run, *sizes], [int(changes[0]), *steps], rows[:, 0]
-    ranks = sorted(range(len(steps)), key=lambda level: -steps[level])
-    expected = [math.prod(sizes[later] for later in ranks[k + 1 :]) for k in range(len(ranks))]
-    if [steps[level] for level in ranks] != expected:
-        return None
-    return tuple(sizes[level] for level in ranks), tuple(ranks.index(level) for level in range(len(sizes)))

@@ -37,9 +37,6 @@ def parts(layer: Layer, shape: Shape) -> Network:
         NetworkError: it has no types for its steps.
     """
     if not has_steps(layer):
-        raise refused(
-            layer.name,
-            f"({type(layer).__name__}) has no types for its tables; choose them by "
-            "`hepprune.network.precision.quantise`, or let hls4ml look it up in its own (`hepprune.firmware.hls`)",
-        )
+        fix = "choose them by `hepprune.network.precision.quantise`, or let hls4ml look it up (`hepprune.firmware.hls`)"
+        raise refused(layer.name, f"({type(layer).__name__}) has no types for its tables; {fix}")
     return PARTS[type(layer)](layer, shape).double()

@@ -54,11 +54,8 @@ class Interval:
         try:
             return self.covering()
         except NetworkError as problem:
-            raise refused(
-                layer,
-                f"accumulates more bits than are computed exactly: {problem}; give what it reads a "
-                "result type of fewer bits",
-            ) from problem
+            said = f"accumulates more bits than are computed exactly: {problem}"
+            raise refused(layer, f"{said}; give what it reads a result type of fewer bits") from problem
 
     def outward(self) -> "Interval":
         """Return the range with its ends rounded outward to the grid."""

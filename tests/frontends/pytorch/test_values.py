@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepprune.frontends.pytorch.values import axes_of, jets_axis, moves, with_jets_axis
+from hepprune.frontends.pytorch.building import moves, with_jets_axis
+from hepprune.frontends.pytorch.values import axes_of, jets_axis
 
 
 @st.composite
