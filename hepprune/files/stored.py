@@ -40,7 +40,7 @@ def parse(
         return adapter.validate_json(content)
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
-        said = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+        said = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg'].removeprefix('Value error, ')}"
         raise error(f"'{source}' is damaged or of another version of hepprune ({said}); write it again") from problem
 
 

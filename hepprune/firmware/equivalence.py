@@ -165,10 +165,9 @@ def _checked(kind: str, wrong: NDArray[np.bool_], layer: str | None, agreement: 
     if wrong.any():
         afresh = "but Verilog written afresh agrees in every layer, so this one is of another network"
         place = f"first in layer '{layer}'" if layer else afresh
-        raise EquivalenceError(
-            f"{_TITLES[kind]} differs from the network in {wrong.sum()} of {wrong.size} logits, "
-            f"{place}; the first jet that differs is number {wrong.any(axis=1).argmax()}"
-        )
+        first = f"the first jet that differs is number {wrong.any(axis=1).argmax()}"
+        said = f"differs from the network in {wrong.sum()} of {wrong.size} logits, {place}; {first}"
+        raise EquivalenceError(f"{_TITLES[kind]} {said}")
     return Check(kind=kind, vectors=len(wrong), mismatches=0, first_layer=layer, agreement=agreement)
 
 

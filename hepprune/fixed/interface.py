@@ -4,10 +4,10 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 from hepprune.errors import DataError, NetworkError, explained
-from hepprune.files import write_text
+from hepprune.files import stored, write_text
 from hepprune.fixed import FixedPoint
 
 MAX_BYTES = 2**24
@@ -195,12 +195,4 @@ def read(path: Path) -> Interface:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise DataError(f"'{path}' is larger than {MAX_BYTES} bytes, so it is not a scaler.json")
-    try:
-        return Interface.model_validate_json(content)
-    except ValidationError as problem:
-        fault = problem.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        said = fault["msg"].removeprefix("Value error, ")
-        raise DataError(
-            f"'{path}' is not a scaler.json, or a damaged one: {place + ': ' if place else ''}{said}"
-        ) from problem
+    return stored.parse(TypeAdapter(Interface), content, str(path), error=DataError)

@@ -73,7 +73,5 @@ def _frontend(model: Any) -> ModuleType:
         if module.claims(model):
             return module
     what = f"'{model}'" if isinstance(model, str | Path) else f"an object of type {type(model).__name__}"
-    raise NetworkError(
-        f"{what} is not a model that can be read; known are .h5, .keras, model.json, .onnx, .pt2, .npz, "
-        "module:factory, and models of torch, Keras and ONNX in memory"
-    )
+    known = ".h5, .keras, model.json, .onnx, .pt2, .npz, module:factory, and models of torch, Keras and ONNX in memory"
+    raise NetworkError(f"{what} is not a model that can be read; known are {known}")

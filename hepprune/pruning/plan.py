@@ -106,10 +106,8 @@ def as_sample(data: SampleLike, network: Network) -> Sample:
     inputs = tuple(_real(each, "features").to(dtype) for each in as_tuple(x))
     given = [tuple(each.shape[1:]) for each in inputs]
     if given != shapes or not len(inputs[0]):
-        raise DataError(
-            f"the network takes jets of {' and '.join(map(str, shapes))} values and is given arrays of "
-            f"{' and '.join(str(tuple(each.shape)) for each in inputs)}"
-        )
+        taken, found = (" and ".join(map(str, each)) for each in (shapes, [tuple(each.shape) for each in inputs]))
+        raise DataError(f"the network takes jets of {taken} values and is given arrays of {found}")
     if not isinstance(data, Sample) or isinstance(data.task, Classes):
         y = _classes(_real(y, "classes"), len(inputs[0]), network.shapes[network.raw_output][-1])
     return replace(data, x=inputs, y=y) if isinstance(data, Sample) else Sample(inputs, y)

@@ -30,10 +30,9 @@ def check(measured: Measurement, key: str) -> Measurement:
     """
     known = {"latency in cycles": measured.latency_cycles, "LUT": measured.resources.lut}
     if lacking := [name for name, value in known.items() if value is None]:
-        raise ReportError(
-            f"the measurement of design {key} at stage {measured.stage} does not tell its {' and '.join(lacking)}; "
-            "ingest the whole folder, with hepprune.json or the report of C synthesis in it, under the same key"
-        )
+        said = f"the measurement of design {key} at stage {measured.stage} does not tell its {' and '.join(lacking)}"
+        fix = "ingest the whole folder, with hepprune.json or the report of C synthesis in it, under the same key"
+        raise ReportError(f"{said}; {fix}")
     return measured
 
 

@@ -75,10 +75,8 @@ def _cache_locked() -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "hepprune.lock").open("w")
     except OSError as problem:
-        raise PrerequisiteError(
-            f"open tools keep their compiled form in '{folder}', which cannot be written ({problem.strerror}); "
-            "set YOWASP_CACHE_DIR to a folder that can"
-        ) from problem
+        said = f"'{folder}', which cannot be written ({problem.strerror}); set YOWASP_CACHE_DIR to a folder that can"
+        raise PrerequisiteError(f"open tools keep their compiled form in {said}") from problem
     with lock:
         with suppress(OSError):  # some file systems of networks have no locks
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -111,7 +111,7 @@ def test_damage_is_named_with_its_place(place: str, new: object, said: str, tmp_
     for step in way:
         at = at[step]
     at[last] = new
-    with pytest.raises(DataError, match=f"is not a scaler.json, or a damaged one: {said}"):
+    with pytest.raises(DataError, match=f"is damaged or of another version of hepprune \\({said}"):
         scaling.load(written(content, tmp_path))
 
 

@@ -78,11 +78,9 @@ def _written_out(place: Place, layer: Conv) -> Conv:
     if known_groups and max(layer.dilation) == 1:
         return layer
     if (place.strategy or layer.strategy) not in _FREE_ZEROS or layer.reuse_factor != 1:
-        raise place.refused(
-            f"has {layer.groups} groups for {layer.n_in} channels and {layer.n_out} filters and dilation "
-            f"{max(layer.dilation)}, which hls4ml knows with zeros between its weights only, and they would be stored",
-            fix=f"set strategy {' or '.join(_FREE_ZEROS)} and reuse factor 1",
-        )
+        said = f"has {layer.groups} groups for {layer.n_in} channels and {layer.n_out} filters"
+        said += f" and dilation {max(layer.dilation)}, which hls4ml knows with zeros between its weights alone, stored"
+        raise place.refused(said, f"set strategy {' or '.join(_FREE_ZEROS)} and reuse factor 1")
     weight = _dilated(layer.used_weight(), layer.dilation)
     groups = layer.groups if known_groups else 1
     if not known_groups:

@@ -199,12 +199,10 @@ def of_module(like: nn.Module) -> Callable[[Network, AttentionLayers], HeadCount
         channels = layer.n_in if isinstance(layer, Dense) else 0
         count = channels // width
         if channels % width or max(heads for heads, _ in now) > count:
-            raise refused(
-                attention.title,
-                f"is a MultiheadAttention with heads of {width} values, which needs a "
-                f"multiple of {width} channels with room for all {now[0][0]} of its heads, and now has {channels}; "
-                "keep its channels, or give a path that ends in .pt2 or .npz",
-            )
+            said = f"with heads of {width} values, which needs a multiple of {width} channels"
+            said += f" with room for all {now[0][0]} of its heads, and now has {channels}"
+            fix = "keep its channels, or give a path that ends in .pt2 or .npz"
+            raise refused(attention.title, f"is a MultiheadAttention {said}; {fix}")
         if set(now) == {(count, width)}:
             return None
         logger.warning("layer '%s' is a MultiheadAttention, which keeps zeros for what was removed", attention.title)

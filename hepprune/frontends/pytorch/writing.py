@@ -190,10 +190,9 @@ def _is_idle(permute: Permute, shape: Shape) -> bool:
 def _check_graph(network: Network, other: Network) -> None:
     for layer, known in zip(network, other, strict=False):
         if layer.name != known.name or type(layer) is not type(known):
-            raise NetworkError(
-                f"the network has a {type(layer).__name__} '{layer.name}' where the model has a "
-                f"{type(known).__name__} '{known.name}'; only a network of the model's own graph can be written"
-            )
+            kinds = [f"a {type(each).__name__} '{each.name}'" for each in (layer, known)]
+            fix = "only a network of the model's own graph can be written"
+            raise NetworkError(f"the network has {kinds[0]} where the model has {kinds[1]}; {fix}")
     if len(network.layers) != len(other.layers):
         raise NetworkError(f"the network has {len(network.layers)} layers, where the model has {len(other.layers)}")
     if network.sources != other.sources or network.outputs != other.outputs:

@@ -85,10 +85,9 @@ class Recurrent(Layer):
         rows, n_out = weight.shape[0], recurrent_weight.shape[-1]
         fits = weight.ndim == recurrent_weight.ndim == 2 and rows == GATES[cell] * n_out == len(recurrent_weight)
         if not fits or bias.shape != (rows,) or recurrent_bias.shape != (rows,):
-            raise NetworkError(
-                f"layer '{name}': weights {tuple(weight.shape)} and {tuple(recurrent_weight.shape)} with biases "
-                f"{tuple(bias.shape)} and {tuple(recurrent_bias.shape)} are not those of a {cell} cell"
-            )
+            arrays = (weight, recurrent_weight, bias, recurrent_bias)
+            shapes = " and ".join(str(tuple(array.shape)) for array in arrays)
+            raise refused(name, f"has weights and biases {shapes}, not those of a {cell} cell")
         self.weight, self.recurrent_weight = parameter(weight), parameter(recurrent_weight)
         self.bias, self.recurrent_bias = parameter(bias), parameter(recurrent_bias)
         limits = zip(("", "recurrent_"), (digit_limit, recurrent_digit_limit), (weight, recurrent_weight), strict=True)

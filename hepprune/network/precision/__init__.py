@@ -59,10 +59,9 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
     shapes = [layer.features_shape for layer in network.inputs]
     numbers = all(each.dtype.kind in "biuf" for each in jets)
     if not numbers or [each.shape[1:] for each in jets] != shapes or not len(jets[0]):
-        raise DataError(
-            f"the network takes jets of {' and '.join(map(str, shapes))} numbers and is given an array of "
-            + " and ".join(f"shape {each.shape} and type '{each.dtype}'" for each in jets)
-        )
+        found = " and ".join(f"shape {each.shape} and type '{each.dtype}'" for each in jets)
+        taken = " and ".join(map(str, shapes))
+        raise DataError(f"the network takes jets of {taken} numbers and is given an array of {found}")
     values = network.activations([torch.as_tensor(each.astype(np.float32)) for each in jets], quantised=False)
     seen, body = dict(_seen(network, values, precision)), {layer.name for layer in network.body}
     asked = set(precision.layer_bits or {})

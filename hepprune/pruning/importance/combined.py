@@ -54,10 +54,8 @@ def group_scores(
     by_gates = [group for group in groups if group.heads or any(each.layer in cells for each in group.of("made"))]
     gated = by_gates if criterion.gathers is not None else []
     if gated and criterion.name not in _BY_UNIT_GRADIENTS:
-        raise NetworkError(
-            f"the criterion '{criterion.name}' does not score '{gated[0].name}'; heads and recurrent states are scored "
-            f"by {', '.join(_BY_UNIT_GRADIENTS)} or by their weights"
-        )
+        others = f"heads and recurrent states are scored by {', '.join(_BY_UNIT_GRADIENTS)} or by their weights"
+        raise NetworkError(f"the criterion '{criterion.name}' does not score '{gated[0].name}'; {others}")
     scored = _BY_UNIT_GRADIENTS[criterion.name](network, gated, data) if gated and data else []
     found = dict(zip(gated, scored, strict=bool(data)))
     gathered = criterion.gather(network, data) if len(gated) < len(groups) else {}
@@ -72,10 +70,8 @@ def _check_read(network: Network, groups: Sequence[Group], criterion: str) -> No
     known = {layer.name for layer in recorded.contributing(network)}
     for group in groups:
         if not any(member.layer in known for member in group.of("read")):
-            raise NetworkError(
-                f"nothing on the way to the logits reads '{group.name}', so '{criterion}' cannot score it; "
-                "take it out of the model first, or choose a criterion that needs no jets"
-            )
+            fix = "take it out of the model first, or choose a criterion that needs no jets"
+            raise NetworkError(f"nothing on the way to the logits reads '{group.name}', so '{criterion}' cannot; {fix}")
 
 
 def _by_makers(
@@ -111,16 +107,12 @@ def block_scores(network: Network, criterion: Criterion, *, data: Sample | None,
             continue
         layers = [la for la in map(network.__getitem__, block.layers) if la.kernels]
         if not layers:
-            raise NetworkError(
-                f"the block that ends in '{block.end}' only shares layers with others, so '{criterion.name}' cannot "
-                "score it alone; choose loss_change"
-            )
+            alone = f"so '{criterion.name}' cannot score it alone; choose loss_change"
+            raise NetworkError(f"the block that ends in '{block.end}' only shares layers with others, {alone}")
         cells = [la.name for la in layers if isinstance(la, Recurrent)]
         if cells and criterion.gathers is not None:
-            raise NetworkError(
-                f"the criterion '{criterion.name}' does not score the recurrent layer '{cells[0]}' as part of a block; "
-                "choose loss_change, or one that needs no jets"
-            )
+            cell = f"the recurrent layer '{cells[0]}' as part of a block; choose loss_change, or one that needs no jets"
+            raise NetworkError(f"the criterion '{criterion.name}' does not score {cell}")
         parts = [criterion(_as_neurons(la), "neuron", gathered.get(la.name), seed=seed).double() for la in layers]
         total = torch.cat([part.square() if criterion.norm else part for part in parts]).sum()
         found[block.end] = float(total.sqrt() if criterion.norm else total)

@@ -51,7 +51,7 @@ def test_what_is_no_cell_is_refused() -> None:
         "bias": torch.ones(6),
         "recurrent_bias": torch.ones(6),
     }
-    with pytest.raises(NetworkError, match="'r': weights .* are not those of a lstm cell"):
+    with pytest.raises(NetworkError, match="'r' has weights and biases .*, not those of a lstm cell"):
         Recurrent("r", "lstm", **arrays)
     with pytest.raises(NetworkError, match="unknown cell 'mgu'"):
         Recurrent("r", "mgu", **arrays)

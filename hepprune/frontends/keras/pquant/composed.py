@@ -163,10 +163,9 @@ def _sized(native: Native) -> Native:
     now = [native.shapes[native.part(f"{role}_heads")][1:] for role in _PROJECTIONS]
     if n_out % each or max(heads for heads, _ in now) > n_out // each:
         sizes = " and ".join(f"{count} of {size}" for count, size in dict.fromkeys(now))
-        raise native.refuse(
-            f"would have heads ({sizes}) and {n_out} channels, which are not those of whole heads of {each} values, "
-            "all that its class can hold; give a path that ends in .npz, or write the network unshrunk"
-        )
+        lost = f"which are not those of whole heads of {each} values, all that its class can hold"
+        fix = "give a path that ends in .npz, or write the network unshrunk"
+        raise native.refuse(f"would have heads ({sizes}) and {n_out} channels, {lost}; {fix}")
     return native.filled(embed_dim=n_out, num_heads=n_out // each)
 
 

@@ -108,10 +108,8 @@ def _cluster_cell(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
 
 @register("QuantizeWrapper", "QuantizeWrapperV2", "QuantizeLayer", "QuantizeAnnotate")
 def _affine(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
-    raise native.refuse(
-        "quantises in steps of any size from any zero, which fixed-point types have not; read the model as it was "
-        "before quantize_model, and let a recipe give it types"
-    )
+    fix = "read the model as it was before quantize_model, and let a recipe give it types"
+    raise native.refuse(f"quantises in steps of any size from any zero, which fixed-point types have not; {fix}")
 
 
 @register("NodeEdgeProjection", fill=keep)
