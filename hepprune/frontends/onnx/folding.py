@@ -11,7 +11,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError, explained
 from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import OnnxNode
-from hepprune.frontends.onnx.operators.registry import counted, slice_numbers
+from hepprune.frontends.onnx.operators.registry import counted, spans
 from hepprune.frontends.pytorch.values import Value
 
 _MAX_CONSTANT = 2**26
@@ -94,7 +94,7 @@ def _expanded(node: OnnxNode, x: FileConstant, shape: FileConstant) -> Tensor:
 
 
 def _sliced(node: OnnxNode, x: FileConstant, *bounds: FileConstant) -> Tensor:
-    starts, ends, axes, steps = slice_numbers(node, bounds)
+    starts, ends, axes, steps = spans(node, bounds)
     found = x.acting
     for place, start in enumerate(starts):
         axis = axes[place] if axes else place

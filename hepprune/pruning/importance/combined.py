@@ -59,10 +59,9 @@ def group_scores(
     scored = _BY_UNIT_GRADIENTS[criterion.name](network, gated, data) if gated and data else []
     found = dict(zip(gated, scored, strict=bool(data)))
     gathered = criterion.gather(network, data) if len(gated) < len(groups) else {}
-    return [
-        found[group] if group in found else _by_makers(network, group, criterion, gathered, seed=seed)
-        for group in groups
-    ]
+    left = [group for group in groups if group not in found]
+    found |= {group: _by_makers(network, group, criterion, gathered, seed=seed) for group in left}
+    return [found[group] for group in groups]
 
 
 def _check_read(network: Network, groups: Sequence[Group], criterion: str) -> None:

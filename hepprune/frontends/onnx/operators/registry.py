@@ -45,7 +45,7 @@ def numbers(given: Any, node: OnnxNode, what: str) -> list[Any]:
     return constant(given, node, what).tensor.reshape(-1).tolist()
 
 
-def slice_numbers(node: OnnxNode, bounds: Sequence[Any]) -> list[list[int]]:
+def spans(node: OnnxNode, bounds: Sequence[Any]) -> list[list[int]]:
     """Return starts, ends, axes and steps of a slice, empty where they are left out."""
     given = zip((*bounds, None, None, None, None), ("starts", "ends", "axes", "steps"), strict=False)
     return [[int(n) for n in numbers(entry, node, what)] for entry, what in given]

@@ -12,15 +12,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError, refused
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.fitting import END, open_sizes
-from hepprune.frontends.onnx.operators.registry import (
-    constant,
-    counted,
-    jets_value,
-    number,
-    numbers,
-    operator,
-    slice_numbers,
-)
+from hepprune.frontends.onnx.operators.registry import constant, counted, jets_value, number, numbers, operator, spans
 from hepprune.frontends.pytorch.operators import growing, shaping
 from hepprune.frontends.pytorch.values import Value
 
@@ -233,7 +225,7 @@ def _resize(built: Graph, node: OnnxNode, given: Any, sizes: tuple[list[int], li
 def slice_(built: Graph, node: OnnxNode, x: Any, *bounds: Any) -> Value:
     """x[start:end:step] along axes."""
     value = jets_value(x, node)
-    starts, ends, axes, steps = slice_numbers(node, bounds)
+    starts, ends, axes, steps = spans(node, bounds)
     found, changed = [], False
     for number_, start in enumerate(starts):
         axis = counted(axes[number_] if axes else number_, value.index.ndim, node)
