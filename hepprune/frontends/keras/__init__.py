@@ -18,10 +18,9 @@ __all__ = ["claims", "hold_masks", "native", "read", "read_back", "write"]
 
 # Each of these enters the layer classes it knows in `registry.LAYERS`.
 _LAYERS = (
-    "layers.activations", "layers.attention", "layers.convolution", "layers.einsum", "layers.normalisation",
-    "layers.operations", "layers.parts", "layers.recurrent", "layers.shaping", "layers.weighted", "qkeras.layers",
-    "qkeras.recurrent", "qkeras.folding", "hgq.layers", "hgq.proxy", "hgq.first", "pquant.layers", "pquant.composed",
-    "qkeras.wrapped",
+    "layers.activations", "layers.attention", "layers.einsum", "layers.normalisation", "layers.operations",
+    "layers.parts", "layers.recurrent", "layers.shaping", "layers.weighted", "qkeras.layers", "qkeras.recurrent",
+    "qkeras.folding", "hgq.layers", "hgq.proxy", "hgq.first", "pquant.layers", "pquant.composed", "qkeras.wrapped",
 )  # fmt: skip
 for _name in _LAYERS:
     import_module(f"{__name__}.{_name}")

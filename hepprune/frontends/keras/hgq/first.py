@@ -16,7 +16,7 @@ from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq.floats import grouped
 from hepprune.frontends.keras.hgq.kernels import by_columns
 from hepprune.frontends.keras.hgq.types import arranged, each, holding, plain, spread
-from hepprune.frontends.keras.layers import activations, convolution, weighted
+from hepprune.frontends.keras.layers import activations, weighted
 from hepprune.frontends.keras.qkeras.layers import by_rows
 from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, after, only
 from hepprune.network import Activation, Layer, Merge, Shape, Weighted
@@ -246,7 +246,7 @@ def _signature(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 for _suffix in ("", "BatchNorm"):
     _dense = LayerKind(lower=_kernel(weighted.dense), fill=_fill_kernel(weighted.fill_dense), typed=True)
-    _conv = LayerKind(lower=_kernel(convolution.conv), fill=_fill_kernel(convolution.fill_conv), typed=True)
+    _conv = LayerKind(lower=_kernel(weighted.conv), fill=_fill_kernel(weighted.fill_conv), typed=True)
     LAYERS |= {f"HDense{_suffix}": _dense, f"HConv1D{_suffix}": _conv, f"HConv2D{_suffix}": _conv}
 for _name, _lower in (("HQuantize", _quantize), ("HActivation", _activation), ("HAdd", _add)):
     LAYERS[_name] = LayerKind(lower=_lower, fill=_fill_values, typed=True)

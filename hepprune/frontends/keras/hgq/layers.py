@@ -17,7 +17,7 @@ from hepprune.frontends.keras.hgq.sums import MERGED, fill_merged, fill_softmax,
 from hepprune.frontends.keras.hgq.tables import tables
 from hepprune.frontends.keras.hgq.types import held, plain, spread, type_of
 from hepprune.frontends.keras.hgq.values import between, value_bits, value_quantiser, with_bits
-from hepprune.frontends.keras.layers import convolution, normalisation
+from hepprune.frontends.keras.layers import normalisation, weighted
 from hepprune.frontends.keras.layers.activations import with_activation
 from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, after, only
 from hepprune.network import BatchNorm, Layer, Shape
@@ -127,7 +127,7 @@ _enter("QBatchNormDense", *kernels.FUSED_DENSE)
 _enter("QEinsumDense", *kernels.EINSUM)
 _enter("QEinsumDenseBatchnorm", *kernels.FUSED_EINSUM)
 for _rank in (1, 2, 3):
-    _enter(f"QConv{_rank}D", kernels.one_kernel(convolution.conv), kernels.fill_one_kernel(convolution.fill_conv))
+    _enter(f"QConv{_rank}D", kernels.one_kernel(weighted.conv), kernels.fill_one_kernel(weighted.fill_conv))
 _enter("QBatchNormalization", _batch_norm, _fill_batch_norm)
 _enter("QUnaryFunctionLUT", _looked_up)
 _enter("QAffinedUnaryFunctionLUT", _affine, _fill_affine)

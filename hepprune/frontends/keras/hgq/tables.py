@@ -20,7 +20,7 @@ from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq.floats import ValueTypes
 from hepprune.frontends.keras.hgq.types import each, holder, nothing, type_of
 from hepprune.frontends.keras.hgq.values import ends, value_quantiser
-from hepprune.frontends.keras.layers import convolution, weighted
+from hepprune.frontends.keras.layers import weighted
 from hepprune.frontends.keras.layers.activations import with_activation
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after, only
 from hepprune.network import Dense, Lookup, Shape, Weighted
@@ -81,7 +81,7 @@ def tables(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     else:
         window = native.sizes("kernel_size", len(arriving[0]) - 1)
         shaped = bare.filled([kernel.reshape(*window, edges.channels, -1)])
-        (part,) = convolution.conv(replace(shaped, kind=native.kind.replace("T", "")), arriving)
+        (part,) = weighted.conv(replace(shaped, kind=native.kind.replace("T", "")), arriving)
     if not isinstance(part.layer, Weighted):
         raise native.refuse("cannot be taken over")
     layer = part.layer

@@ -14,7 +14,7 @@ from hepprune.frontends.keras.hgq import kernels
 from hepprune.frontends.keras.hgq.sums import fill_softmax, softmax
 from hepprune.frontends.keras.hgq.types import type_of
 from hepprune.frontends.keras.hgq.values import between, ends, value_quantiser, with_bits
-from hepprune.frontends.keras.layers import convolution, normalisation, weighted
+from hepprune.frontends.keras.layers import normalisation, weighted
 from hepprune.frontends.keras.pquant import (
     BIAS,
     ENDS,
@@ -226,8 +226,8 @@ def _filling(fill: Fill, places: tuple[QuantiserPlace, ...], known: Callable[[Na
 
 
 _DENSE = _Form(lower=weighted.dense, fill=weighted.fill_dense)
-_CONV = _Form(lower=convolution.conv, fill=convolution.fill_conv)
-_DEPTHWISE = _Form(lower=convolution.depthwise, fill=convolution.fill_depthwise, layout=_channels, depthwise=True)
+_CONV = _Form(lower=weighted.conv, fill=weighted.fill_conv)
+_DEPTHWISE = _Form(lower=weighted.depthwise, fill=weighted.fill_depthwise, layout=_channels, depthwise=True)
 for _kind, _form in (
     ("PQDense", _DENSE),
     ("PQConv1d", _CONV),

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, explained
-from hepprune.frontends.keras.layers import activations, convolution, einsum, weighted
+from hepprune.frontends.keras.layers import activations, einsum, weighted
 from hepprune.frontends.keras.layers.einsum import contraction
 from hepprune.frontends.keras.qkeras.functions import QuantisedFunction, activation, is_quantiser
 from hepprune.frontends.keras.qkeras.quantisers import Described, held, parse, scale_of, used, weights
@@ -164,8 +164,8 @@ def under_mask(native: Native, layer: Weighted) -> Weighted:
 # Classes of layers with one kernel, how Keras' own are lowered and filled, the quantiser's key, the kernel's layout.
 ONE_KERNEL: tuple[tuple[tuple[str, ...], Lower, Fill, str, Arrange], ...] = (
     (("QDense",), weighted.dense, weighted.fill_dense, "kernel_quantizer", by_rows),
-    (("QConv1D", "QConv2D"), convolution.conv, convolution.fill_conv, "kernel_quantizer", by_rows),
-    (("QDepthwiseConv2D",), convolution.depthwise, convolution.fill_depthwise, "depthwise_quantizer", by_channels),
+    (("QConv1D", "QConv2D"), weighted.conv, weighted.fill_conv, "kernel_quantizer", by_rows),
+    (("QDepthwiseConv2D",), weighted.depthwise, weighted.fill_depthwise, "depthwise_quantizer", by_channels),
 )
 for _kinds, _lower, _fill, _key, _arrange in ONE_KERNEL:
     _entered = register(*_kinds, fill=filling(_fill, _key), quantisers=(_key, "bias_quantizer"))
@@ -190,11 +190,11 @@ def _einsum(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 @register(
     "QSeparableConv1D",
     "QSeparableConv2D",
-    fill=filling(convolution.fill_separable, "depthwise_quantizer", "pointwise_quantizer"),
+    fill=filling(weighted.fill_separable, "depthwise_quantizer", "pointwise_quantizer"),
     quantisers=("depthwise_quantizer", "pointwise_quantizer", "bias_quantizer"),
 )
 def _separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    deep, point = convolution.separable(native, arriving)
+    deep, point = weighted.separable(native, arriving)
     first = quantised(native, deep.layer, native.weights[0], "depthwise_quantizer", by_channels)
     second = quantised(native, point.layer, native.weights[1], "pointwise_quantizer")
     return with_activation(native, [replace(deep, layer=first), replace(point, layer=with_bias(native, second))])

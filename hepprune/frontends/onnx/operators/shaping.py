@@ -13,7 +13,7 @@ from hepprune.errors import NetworkError, refused
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.fitting import END, open_sizes
 from hepprune.frontends.onnx.operators.registry import constant, counted, jets_value, number, numbers, operator, spans
-from hepprune.frontends.pytorch.operators import growing, shaping
+from hepprune.frontends.pytorch.operators import pooling, shaping
 from hepprune.frontends.pytorch.values import Value
 
 
@@ -109,7 +109,7 @@ def concatenate(built: Graph, node: OnnxNode, *parts: Any) -> Value:
 def tiled(built: Graph, node: OnnxNode, x: Any, repeats: Any) -> Value:
     """Values once more along some axes."""
     given = [int(size) for size in numbers(repeats, node, "sizes")]
-    return growing.copied(built, node.call("tile"), jets_value(x, node), dims=given)
+    return pooling.copied(built, node.call("tile"), jets_value(x, node), dims=given)
 
 
 @operator("Expand")
@@ -120,7 +120,7 @@ def expanded(built: Graph, node: OnnxNode, x: Any, sizes: Any) -> Value:
     kept = (0,) * (len(now) - value.index.ndim) + value.shape
     if any(size not in {1, wide} for size, wide in zip(given[::-1], now[::-1], strict=False)):
         built.change(node, 1, np.array([1 if size == old else size for size, old in zip(now, kept, strict=True)]))
-    return growing.copied(built, node.call("expand"), value, size=list(now))
+    return pooling.copied(built, node.call("expand"), value, size=list(now))
 
 
 @operator("Pad")
@@ -134,7 +134,7 @@ def pad(built: Graph, node: OnnxNode, x: Any, *inputs: Any) -> Value:
     flat = [size for axis in range(rank)[::-1] for size in pairs.get(axis, (0, 0))]
     content = float(node.attributes.get("value", 0)) if filling is None else number(filling, node, "value")
     mode = node.attributes.get("mode", "constant")
-    return growing.padded(built, node.call("pad"), value, pad=flat, mode=mode, value=content)
+    return pooling.padded(built, node.call("pad"), value, pad=flat, mode=mode, value=content)
 
 
 @operator("Resize", "Upsample")
@@ -155,7 +155,7 @@ def resize(built: Graph, node: OnnxNode, x: Any, *given: Any) -> Value:
         built.change(node, 2, np.asarray(factors, np.float32))
         built.change(node, 3, None)
     after = [int(n * factor) for n, factor in zip(value.shape[2:], factors[2:], strict=True)]
-    return growing.upsample(built, node.call("upsample"), value, output_size=after)
+    return pooling.upsample(built, node.call("upsample"), value, output_size=after)
 
 
 _PLACES: dict[str, Callable[[Tensor, int], Tensor]] = {

@@ -7,5 +7,5 @@ from hepprune.frontends.pytorch.operators.shaping import MOVES, SAME
 
 __all__ = ["MOVES", "OPERATORS", "SAME"]
 
-for _name in ("arithmetic", "contraction", "growing", "normalisation", "pooling", "recurrent", "weighted"):
+for _name in ("arithmetic", "contraction", "normalisation", "pooling", "recurrent", "weighted"):
     import_module(f"{__name__}.{_name}")  # each registers its operators
