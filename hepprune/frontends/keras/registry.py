@@ -61,6 +61,11 @@ class Native:
             name, number = f"{self.name}_{suffix}_{number}", number + 1
         return name
 
+    @property
+    def rank(self) -> int:
+        """Over how many axes of positions the layer works, as its class name says."""
+        return next((rank for rank in (1, 3) if f"{rank}D" in self.kind.upper()), 2)
+
     def refuse(self, reason: str) -> NetworkError:
         """Return the error that names this layer; the caller raises it."""
         return NetworkError(f"layer '{self.path}' ({self.kind}) {reason}")
@@ -194,17 +199,12 @@ def single(values: Tensor) -> Tensor:
     return values.to(torch.float32)
 
 
-def rank_of(native: Native) -> int:
-    """Return over how many axes of positions a layer works, as its class name says."""
-    return next((rank for rank in (1, 3) if f"{rank}D" in native.kind.upper()), 2)
-
-
-def channels_last(native: Native, shape: Shape, rank: int) -> None:
-    """Refuse a layer over `rank` axes of positions that keeps its channels first, or that is given another shape."""
+def channels_last(native: Native, shape: Shape) -> None:
+    """Refuse a layer over axes of positions that keeps its channels first, or that is given another shape."""
     if native.config.get("data_format") not in (None, "channels_last"):
         raise native.refuse("keeps channels first; only channels_last can be taken over")
-    if len(shape) != rank + 1:
-        raise native.refuse(f"works on {rank} axes of positions and is given the shape {shape}")
+    if len(shape) != native.rank + 1:
+        raise native.refuse(f"works on {native.rank} axes of positions and is given the shape {shape}")
 
 
 def wrapped(native: Native, known: Container[str], otherwise: str) -> tuple[str, dict[str, Any]]:

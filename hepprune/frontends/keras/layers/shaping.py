@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from hepprune.frontends.keras.registry import Native, Part, Parts, channels_last, only, rank_of, register
+from hepprune.frontends.keras.registry import Native, Part, Parts, channels_last, only, register
 from hepprune.network import Crop, GlobalPool, Pad, Permute, Pool, Reshape, Shape, UpSample, same_padding
 
 
@@ -30,8 +30,8 @@ def _vanishing(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 @register(*(f"{kind}{rank}D" for kind in ("MaxPooling", "AveragePooling", "MaxPool") for rank in (1, 2, 3)))
 def _pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    shape, rank = only(native, arriving), rank_of(native)
-    channels_last(native, shape, rank)
+    shape, rank = only(native, arriving), native.rank
+    channels_last(native, shape)
     size = native.sizes("pool_size", rank, 2)
     strides = size if native.config.get("strides") is None else native.sizes("strides", rank)
     kind = native.config.get("padding", "valid")
@@ -43,7 +43,7 @@ def _pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 @register(*(f"Global{kind}Pooling{rank}D" for kind in ("Max", "Average") for rank in (1, 2, 3)))
 def _global_pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    channels_last(native, only(native, arriving), rank_of(native))
+    channels_last(native, only(native, arriving))
     return [Part(GlobalPool(native.name, _kind(native), keep_axes=bool(native.config.get("keepdims"))))]
 
 
@@ -74,7 +74,7 @@ def _permute(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 def _borders(native: Native, key: str) -> Any:
     """Return (before, after) for each axis; Keras allows one number for all, or one for each axis."""
-    value, rank = native.config.get(key, 1), rank_of(native)
+    value, rank = native.config.get(key, 1), native.rank
     pairs = [value] if rank == 1 and isinstance(value, list | tuple) else value
     pairs = [pairs] * rank if isinstance(pairs, int) else pairs
     if not isinstance(pairs, list | tuple) or len(pairs) != rank:
@@ -87,7 +87,7 @@ def _borders(native: Native, key: str) -> Any:
 
 @register("ZeroPadding1D", "ZeroPadding2D", "Cropping1D", "Cropping2D")
 def _pad_or_crop(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    channels_last(native, only(native, arriving), rank_of(native))
+    channels_last(native, only(native, arriving))
     if native.kind.startswith("Zero"):
         return [Part(Pad(native.name, _borders(native, "padding")))]
     return [Part(Crop(native.name, _borders(native, "cropping")))]
@@ -95,11 +95,11 @@ def _pad_or_crop(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 @register("UpSampling1D", "UpSampling2D")
 def _up_sample(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    channels_last(native, only(native, arriving), rank_of(native))
+    channels_last(native, only(native, arriving))
     kind = native.config.get("interpolation", "nearest")
     if kind != "nearest":
         raise native.refuse(f"interpolates by {str(kind)[:40]}; only nearest can be taken over")
-    return [Part(UpSample(native.name, native.sizes("size", rank_of(native), 2)))]
+    return [Part(UpSample(native.name, native.sizes("size", native.rank, 2)))]
 
 
 @register("RepeatVector")

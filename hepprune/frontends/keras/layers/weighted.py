@@ -15,7 +15,6 @@ from hepprune.frontends.keras.registry import (
     Parts,
     channels_last,
     only,
-    rank_of,
     register,
     single,
 )
@@ -58,8 +57,8 @@ register("Dense", fill=fill_dense)(activated(dense))
 
 def places(native: Native, shape: Shape) -> dict[str, Any]:
     """Return strides, dilation and padding of a convolution over a value of this shape."""
-    rank = rank_of(native)
-    channels_last(native, shape, rank)
+    rank = native.rank
+    channels_last(native, shape)
     kernel, strides = native.sizes("kernel_size", rank), native.sizes("strides", rank, 1)
     dilation = native.sizes("dilation_rate", rank, 1)
     return {"strides": strides, "dilation": dilation, "padding": _padding(native, shape, (kernel, strides, dilation))}
@@ -89,7 +88,7 @@ def conv(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     where = places(native, shape)
     if shape[-1] % groups:
         raise native.refuse(f"shares {shape[-1]} channels among {groups} groups")
-    wanted = (*native.sizes("kernel_size", rank_of(native)), shape[-1] // groups, n_out)
+    wanted = (*native.sizes("kernel_size", native.rank), shape[-1] // groups, n_out)
     kernel, bias = _arrays(native, wanted, n_out=n_out)
     return [Part(Conv(native.name, single(kernel.movedim(-1, 0)), bias, groups=groups, **where))]
 
@@ -117,7 +116,7 @@ def depthwise(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return the kernel of a depthwise convolution, without its activation."""
     shape, multiplier = only(native, arriving), native.size("depth_multiplier", 1)
     where, n_in = places(native, shape), shape[-1]
-    wanted = (*native.sizes("kernel_size", rank_of(native)), n_in, multiplier)
+    wanted = (*native.sizes("kernel_size", native.rank), n_in, multiplier)
     kernel, bias = _arrays(native, wanted, n_out=n_in * multiplier)
     return [Part(Conv(native.name, _depthwise_weight(kernel), bias, groups=n_in, **where))]
 
@@ -132,7 +131,7 @@ def fill_depthwise(native: Native, layers: Mapping[str, Layer]) -> Native:
 def separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return a separable convolution's two kernels, without its activation."""
     shape, multiplier = only(native, arriving), native.size("depth_multiplier", 1)
-    rank, where, n_in, n_out = rank_of(native), places(native, shape), shape[-1], native.size("filters")
+    rank, where, n_in, n_out = native.rank, places(native, shape), shape[-1], native.size("filters")
     wanted = (*native.sizes("kernel_size", rank), n_in, multiplier)
     deep, point, bias = _arrays(native, wanted, ((1,) * rank + (n_in * multiplier, n_out)), n_out=n_out)
     zeros = torch.zeros(n_in * multiplier)

@@ -10,26 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from hepprune.frontends.keras import pquant
 from hepprune.frontends.keras.hgq import kernels
 from hepprune.frontends.keras.hgq.sums import fill_softmax, softmax
 from hepprune.frontends.keras.hgq.types import type_of
 from hepprune.frontends.keras.hgq.values import between, ends, value_quantiser, with_bits
 from hepprune.frontends.keras.layers import normalisation, weighted
-from hepprune.frontends.keras.pquant import (
-    BIAS,
-    ENDS,
-    INPUT,
-    KERNEL,
-    OUTPUT,
-    WEIGHT,
-    QuantiserPlace,
-    mask,
-    resized,
-    restored,
-    section,
-    translated,
-    without_pruning,
-)
+from hepprune.frontends.keras.pquant import BIAS, ENDS, INPUT, KERNEL, OUTPUT, WEIGHT, QuantiserPlace
 from hepprune.frontends.keras.qkeras.layers import by_channels
 from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, after, only
 from hepprune.network import Activation, BatchNorm, Conv, Layer, ReLU, Shape, Weighted
@@ -67,8 +54,8 @@ def _kernel(form: _Form) -> Lower:
         arrays = _arrays(native)
         if not arrays or arrays[0].ndim < 2:
             raise native.refuse("has no kernel")
-        acts = mask(native, arrays[0], depthwise=form.depthwise)
-        pruned = replace(translated(native, KERNEL), weights=(arrays[0] * acts, *arrays[1:]))
+        acts = pquant.mask(native, arrays[0], depthwise=form.depthwise)
+        pruned = replace(pquant.translated(native, KERNEL), weights=(arrays[0] * acts, *arrays[1:]))
         if pruned.config[WEIGHT.key] is None:
             return form.lower(pruned, arriving)
         _on_grid(pruned)
@@ -101,7 +88,7 @@ def _masked(part: Part, acts: Any, name: str) -> Part:
 def _fill_kernel(form: _Form) -> Fill:
     def fill(native: Native, layers: Mapping[str, Layer]) -> Native:
         old = _arrays(native)
-        bare = replace(translated(native, KERNEL), weights=old)
+        bare = replace(pquant.translated(native, KERNEL), weights=old)
         if bare.config[WEIGHT.key] is None:
             found = form.fill(bare, layers)
         else:
@@ -109,11 +96,11 @@ def _fill_kernel(form: _Form) -> Fill:
         if len(found.weights) != len(old):
             raise native.refuse("has no bias, nor a quantiser for the one that the network has")
         again = found.weights * (2 if form.depthwise else 1)
-        found = kernels.with_counts(native, restored(native, replace(found, weights=again), KERNEL))
+        found = kernels.with_counts(native, pquant.restored(native, replace(found, weights=again), KERNEL))
         if found.weights[0].shape == native.weights[0].shape:
             return found
         n_in = found.weights[0].shape[-2] * found.config.get("groups", 1)
-        return without_pruning(resized(found, INPUT, n_in))
+        return pquant.without_pruning(pquant.resized(found, INPUT, n_in))
 
     return fill
 
@@ -134,11 +121,11 @@ def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     shape = only(native, arriving)
     normalisation.check_last_axis(native, shape)
     scale, shift = _affine(native, shape[-1])
-    return between(translated(native, (INPUT,)), [Part(BatchNorm(native.name, scale, shift))])
+    return between(pquant.translated(native, (INPUT,)), [Part(BatchNorm(native.name, scale, shift))])
 
 
 def _affine(native: Native, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    bare = translated(kernels.without_counts(native), (WEIGHT, BIAS))
+    bare = pquant.translated(kernels.without_counts(native), (WEIGHT, BIAS))
     arrays = normalisation.affine(bare, "mean", "variance", n=n)
     quantises = native.config.get("quantize_parameters", True) and not native.config.get("final_compression_done")
     for name, place in (("gamma", WEIGHT), ("beta", BIAS)):
@@ -161,8 +148,8 @@ def _fill_batch_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
         raise native.refuse("has gamma and beta on grids, which do not hold the network's scale and shift")
     picked = [array[kept] if array.ndim else array for array in native.weights]
     chosen = {key: array[kept] for key, array in native.stored.items() if _is_per_channel(key, array, n)}
-    found = resized(with_bits(translated(native.filled(picked), (INPUT,)), layers), INPUT, len(kept))
-    return restored(native, replace(found, stored={**found.stored, **chosen}), (INPUT,))
+    found = pquant.resized(with_bits(pquant.translated(native.filled(picked), (INPUT,)), layers), INPUT, len(kept))
+    return pquant.restored(native, replace(found, stored={**found.stored, **chosen}), (INPUT,))
 
 
 def _is_per_channel(key: str, array: Floats, n: int) -> bool:
@@ -171,12 +158,12 @@ def _is_per_channel(key: str, array: Floats, n: int) -> bool:
 
 def _activation(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     only(native, arriving)
-    kind, settings = str(native.config.get("activation")), section(native, "quantization_parameters")
+    kind, settings = str(native.config.get("activation")), pquant.section(native, "quantization_parameters")
     if kind != "relu" and kind not in _FUNCTIONS:
         raise native.refuse(f"computes {kind[:40]}; known are relu, {', '.join(_FUNCTIONS)}")
-    if kind == "relu" and section(native, "fitcompress_parameters").get("enable_fitcompress"):
+    if kind == "relu" and pquant.section(native, "fitcompress_parameters").get("enable_fitcompress"):
         raise native.refuse("is quantised or not depending on a phase of FITcompress, which its file does not keep")
-    typed = translated(native, ENDS)
+    typed = pquant.translated(native, ENDS)
     incoming, outgoing = (value_quantiser(typed, values) for values in ends(typed))
     layer: Layer = ReLU(native.name) if kind == "relu" else Activation(native.name, *_FUNCTIONS[kind])
     fine = settings.get("use_high_granularity_quantization")
@@ -195,15 +182,17 @@ def _multiplier(native: Native) -> BatchNorm:
 def _pool(kind: str) -> Lower:
     def lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         bare = replace(native, kind=kind, weights=())
-        return between(translated(native, ENDS), LAYERS[kind].lower(bare, arriving))
+        return between(pquant.translated(native, ENDS), LAYERS[kind].lower(bare, arriving))
 
     return lower
 
 
 def _fill_pool(native: Native, layers: Mapping[str, Layer]) -> Native:
     n_out = native.shapes[native.name][-1]
-    found = replace(restored(native, with_bits(translated(native, ENDS), layers), ENDS), weights=native.weights)
-    return resized(resized(found, INPUT, n_out), OUTPUT, n_out)
+    found = replace(
+        pquant.restored(native, with_bits(pquant.translated(native, ENDS), layers), ENDS), weights=native.weights
+    )
+    return pquant.resized(pquant.resized(found, INPUT, n_out), OUTPUT, n_out)
 
 
 def _softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -211,7 +200,7 @@ def _softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 
 def _as_softmax(native: Native) -> Native:
-    typed = translated(native, (*ENDS, *_TABLES))
+    typed = pquant.translated(native, (*ENDS, *_TABLES))
     return replace(typed, config={**typed.config, "axes": native.config.get("axis", [-1])})
 
 
@@ -219,8 +208,8 @@ def _filling(fill: Fill, places: tuple[QuantiserPlace, ...], known: Callable[[Na
     """Return what fills a layer that has nothing of its own but quantisers."""
 
     def filled(native: Native, layers: Mapping[str, Layer]) -> Native:
-        typed = translated(native, places) if known is None else known(native)
-        return replace(restored(native, fill(typed, layers), places), weights=native.weights)
+        typed = pquant.translated(native, places) if known is None else known(native)
+        return replace(pquant.restored(native, fill(typed, layers), places), weights=native.weights)
 
     return filled
 
