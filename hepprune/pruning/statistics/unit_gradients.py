@@ -6,7 +6,7 @@ readers and places of (x - mean) (W^T dL/dtotal), at the unit's inputs: for head
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 
 import torch
@@ -20,7 +20,7 @@ from hepprune.task.sample import Sample
 Means = Mapping[str, Tensor]  # of each input of a layer, by its name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UnitGradients:
     """For the units of one group, (n_units,) each: means over jets of dL/dm, |dL/dm|, (dL/dm)^2 and |x|.
 
@@ -47,7 +47,9 @@ def gather(network: Network, groups: Sequence[Group], sample: Sample, *, batch_s
         columns = _columns(network, jets.loss(raw, reduction="sum"), arriving, means)
         for index, group in enumerate(groups):
             sums[index] = [total + term for total, term in zip(sums[index], _terms(group, columns), strict=True)]
-    found = [UnitGradients(*(total / len(sample) for total in totals)) for totals in sums]
+    names = [each.name for each in fields(UnitGradients)]
+    averages = ([total / len(sample) for total in totals] for totals in sums)
+    found = [UnitGradients(**dict(zip(names, each, strict=True))) for each in averages]
     recorded.check_finite(each.squared for each in found)
     return found
 
