@@ -8,16 +8,7 @@ import torch
 from torch import Tensor
 
 from hepprune.frontends.keras.layers.activations import activated
-from hepprune.frontends.keras.registry import (
-    Floats,
-    Native,
-    Part,
-    Parts,
-    channels_last,
-    only,
-    register,
-    single,
-)
+from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, channels_last, only, register, single
 from hepprune.network import Conv, Dense, Layer, Shape
 from hepprune.network.layers.weighted import Padding, same_padding
 
