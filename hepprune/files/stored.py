@@ -28,9 +28,7 @@ def read(adapter: TypeAdapter[T], path: Path, *, error: type[HeppruneError] = He
     return parse(adapter, content, str(path), error=error)
 
 
-def parse(
-    adapter: TypeAdapter[T], content: str | bytes, source: str, *, error: type[HeppruneError] = HeppruneError
-) -> T:
+def parse(adapter: TypeAdapter[T], content: str | bytes, source: str, error: type[HeppruneError] = HeppruneError) -> T:
     """Return the value that JSON holds; `source` is what the sentence calls it.
 
     Raises:

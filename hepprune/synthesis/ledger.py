@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -60,11 +60,8 @@ _PAIRS = """
     ORDER BY measurement.id"""
 # The tables of values below a design, each with its columns besides design, value and recorded.
 _COLUMNS = {"estimate": ("stage",), "measurement": ("stage", "tool"), "failure": ("kind",)}
-_VALUES: dict[str, TypeAdapter[Estimate | Measurement | Failure]] = {
-    "estimate": TypeAdapter(Estimate),
-    "measurement": TypeAdapter(Measurement),
-    "failure": TypeAdapter(Failure),
-}
+Fact = Estimate | Measurement | Failure
+_VALUES: dict[str, TypeAdapter[Any]] = {kind.__name__.lower(): TypeAdapter(kind) for kind in get_args(Fact)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +82,7 @@ class Record:
 
     design: str
     recorded: str
-    value: Estimate | Measurement | Failure
+    value: Fact
 
 
 def design_key(network: str, *, strategy: str, part: str, clock_ns: float, tool: str, pipelining: int) -> str:
@@ -164,9 +161,7 @@ class Ledger:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def record(
-        self, key: str, *values: Estimate | Measurement | Failure | None, description: str | None = None
-    ) -> None:
+    def record(self, key: str, *values: Fact | None, description: str | None = None) -> None:
         """Add what was predicted of a design, uncalibrated, or measured, or why it was not; all of it or nothing.
 
         A `description` adds the design itself, which is left as it is where it is known already.
@@ -178,7 +173,7 @@ class Ledger:
                 if value is not None:
                     self._add_value(key, value)
 
-    def _add_value(self, key: str, value: Estimate | Measurement | Failure, **more: str) -> bool:
+    def _add_value(self, key: str, value: Fact, **more: str) -> bool:
         table = type(value).__name__.lower()
         columns = {name: getattr(value, name) for name in _COLUMNS[table]}
         return self._add(table, design=key, **columns, value=_VALUES[table].dump_json(value).decode(), **more)

@@ -7,6 +7,7 @@ from typing import Any
 from hepprune.hardware.resources import RESOURCES, LayerMeasurement, Measurement, Resources
 from hepprune.synthesis.reports import UNKNOWN
 
+Modules = tuple[LayerMeasurement, ...]
 _WITHOUT_CYCLES = {"vsynth", "route", "yosys", "nextpnr-ecp5"}
 
 
@@ -49,9 +50,7 @@ def _filled(known: Measurement, more: Measurement) -> Measurement:
     return replace(known, resources=resources, layers=_filled_layers(known.layers, more.layers), **values)
 
 
-def _filled_layers(
-    known: tuple[LayerMeasurement, ...], more: tuple[LayerMeasurement, ...]
-) -> tuple[LayerMeasurement, ...]:
+def _filled_layers(known: Modules, more: Modules) -> Modules:
     """Return modules with the counts and cycles that only the other report has of them."""
     if not known:
         return more

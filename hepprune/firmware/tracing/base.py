@@ -72,9 +72,7 @@ def each(function: Callable[[Any], Any], values: Variables) -> Variables:
     return array((made[id(value)] for value in values.flat), values.shape)
 
 
-def typed(
-    function: Callable[[Any, FixedPoint], Any], values: Variables, quantiser: Quantiser, *, name: str
-) -> Variables:
+def typed(function: Callable[[Any, FixedPoint], Any], values: Variables, quantiser: Quantiser, name: str) -> Variables:
     """Return a function of every variable and its type; a value without bits is zero.
 
     Raises:

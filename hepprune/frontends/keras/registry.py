@@ -125,7 +125,8 @@ class Part:
 
 Parts = list[Part]
 Lower = Callable[[Native, tuple[Shape, ...]], Parts]
-Fill = Callable[[Native, Mapping[str, Layer]], Native]
+Layers = Mapping[str, Layer]
+Fill = Callable[[Native, Layers], Native]
 
 
 def keep(native: Native, _layers: Mapping[str, Layer]) -> Native:

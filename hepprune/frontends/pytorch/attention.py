@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 # Of a MultiheadAttention; a packed one has their rows in this order.
 _TENSORS = {"query": "q_proj_weight", "key": "k_proj_weight", "value": "v_proj_weight"}
 _ROLES = tuple(_TENSORS)
+Readers = Mapping[str, list[str]]
 HeadCounts = tuple[int, int]  # how many, and how wide each is
 
 
@@ -113,9 +114,7 @@ def attentions(network: Network, slots: tuple[Slot, ...]) -> list[AttentionLayer
     return [each for each in found if each is not None]
 
 
-def _attention(
-    network: Network, slots: tuple[Slot, ...], title: str, readers: Mapping[str, list[str]]
-) -> AttentionLayers | None:
+def _attention(network: Network, slots: tuple[Slot, ...], title: str, readers: Readers) -> AttentionLayers | None:
     prefix = f"{title}." if title else ""
     rows = {slot.layer: slot.rows for slot in slots if slot.target == f"{prefix}in_proj_weight" and slot.rows}
     packed = sorted(rows, key=lambda layer: int(rows[layer].numbers[0]))
@@ -133,7 +132,7 @@ def _attention(
     return AttentionLayers(title=title, dense=dense, splits=splits, joined=joined, axis=axis, packed=bool(packed))
 
 
-def _split(network: Network, readers: Mapping[str, list[str]], dense: str, role: str) -> HeadAxes | None:
+def _split(network: Network, readers: Readers, dense: str, role: str) -> HeadAxes | None:
     """Return where a dense layer's values arrive as heads at a product of two values; None if they do not.
 
     The product says which axis is which: shapes do not, where there is one head, position or value of a head.

@@ -17,6 +17,7 @@ from hepprune.frontends.pytorch.values import Axes, Constant, Rows, Value, axes_
 from hepprune.network import BatchNorm, Layer, Network, Permute, Reshape, Shape, Shared
 
 Held = Literal["scale", "shift"]
+Factor = Tensor | float
 _MAX_INDEX = 2**26
 
 
@@ -175,9 +176,7 @@ class Assembly:
 
         return sizes
 
-    def affine(
-        self, layer: str, scale: Tensor | float, shift: Tensor | float, title: str, *, held: Held | None = None
-    ) -> str:
+    def affine(self, layer: str, scale: Factor, shift: Factor, title: str, *, held: Held | None = None) -> str:
         """Add scale * x + shift, numbers or one of each per value of the last axis.
 
         Both are constants of the model, but for a product or a sum with a parameter, where the other one is `held`.

@@ -24,6 +24,8 @@ GATES = {"simple": 1, "lstm": 4, "gru": 3}
 _MAX_STEPS = 4096
 KERNELS = ("weight", "recurrent_weight")
 
+Function = ReLU | Activation
+State = tuple[Tensor, Tensor]  # and memory
 # A kernel's kind, the values that it reads and the rows that are wanted to what they put out, bias and all.
 GateProduct = Callable[[str, Tensor, slice], Tensor]
 
@@ -133,7 +135,7 @@ class Recurrent(Layer):
         """Return the kernel that acts, `kind` "weight" or "recurrent_weight"."""
         return Kernel(self.name, self, kind).used(quantised=quantised)
 
-    def used_biases(self, *, quantised: bool = True) -> tuple[Tensor, Tensor]:
+    def used_biases(self, *, quantised: bool = True) -> State:
         """Return the biases that act: the kernel's, and the recurrent one."""
         kind = self.bias_type if quantised else None
         return quantise.activations(self.bias, kind), quantise.activations(self.recurrent_bias, kind)
@@ -154,7 +156,7 @@ class Recurrent(Layer):
         ordered = states[::-1] if self.backwards and self.in_order else states
         return torch.stack(ordered, dim=1) if self.return_sequences else states[-1]
 
-    def steps(self, arriving: Tensor, product: GateProduct, *, quantised: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    def steps(self, arriving: Tensor, product: GateProduct, *, quantised: bool) -> Iterator[State]:
         """Yield state and memory (n_jets, n_out) after each step, as they run."""
         inputs = product("weight", arriving, slice(None)).unbind(dim=1)
         state = memory = arriving.new_zeros(len(arriving), self.n_out)
@@ -162,9 +164,7 @@ class Recurrent(Layer):
             state, memory = self.step(now, (state, memory), product, quantised=quantised)
             yield state, memory
 
-    def step(
-        self, inputs: Tensor, before: tuple[Tensor, Tensor], product: GateProduct, *, quantised: bool
-    ) -> tuple[Tensor, Tensor]:
+    def step(self, inputs: Tensor, before: State, product: GateProduct, *, quantised: bool) -> State:
         """Return state and memory (n_jets, n_out) after a step, from what the kernel made of its inputs."""
         quantiser = self.state_type if quantised else None
         state, memory = (quantise.activations(value, quantiser) for value in before)
@@ -179,11 +179,11 @@ class Recurrent(Layer):
         return gate(exit_) * act(memory), memory
 
     @staticmethod
-    def looks_up(function: ReLU | Activation) -> bool:
+    def looks_up(function: Function) -> bool:
         """Return whether a function of the cell is a table."""
         return isinstance(function, Activation) and function.function != "linear"
 
-    def argument_of(self, function: ReLU | Activation) -> Quantiser | None:
+    def argument_of(self, function: Function) -> Quantiser | None:
         """Return the type in which a function of the cell looks its argument up."""
         if not self.looks_up(function):
             return None
@@ -207,7 +207,7 @@ class Recurrent(Layer):
             if isinstance(function, Activation) and function.function != "linear" and function.result is None:
                 raise refused(self.name, f"(Recurrent) has no type of its {function.function}; set its {setting}")
 
-    def _applied(self, function: ReLU | Activation, values: Tensor, *, quantised: bool) -> Tensor:
+    def _applied(self, function: Function, values: Tensor, *, quantised: bool) -> Tensor:
         kind = self.argument_of(function) if quantised else None
         reached: Tensor = function(quantise.activations(values, kind), quantised=quantised)
         return reached
@@ -248,9 +248,7 @@ def _by_gate(kind: Quantiser | None, n_out: int) -> bool:
     return isinstance(kind, FixedPoints) and kind.width.shape[-1:] == (2 * n_out,)
 
 
-def _of_gate(
-    gate: ReLU | Activation, argument: Quantiser | None, number: int, n_out: int
-) -> tuple[ReLU | Activation, Quantiser | None]:
+def _of_gate(gate: Function, argument: Quantiser | None, number: int, n_out: int) -> tuple[Function, Quantiser | None]:
     """Return the function of one gate of a GRU and the type of its argument, the parts that are its own."""
     if not _by_gate(gate.result, n_out) and not _by_gate(argument, n_out):
         return gate, argument
@@ -262,7 +260,7 @@ def _of_gate(
 
 def _function(
     layer_name: str, function: str, parameters: Mapping[str, float] | None, result: Quantiser | None
-) -> ReLU | Activation:
+) -> Function:
     """Return a function of the cell as the layer it would be on its own."""
     check_choice(layer_name, "activation", function, ("relu", *FUNCTIONS))
     if function == "relu":

@@ -12,7 +12,7 @@ from hepprune.network.layers import Activation, Layer, PReLU, Recurrent, ReLU
 from hepprune.network.ranges.interval import ANYTHING, Floats, Interval, affine, quantise, run
 
 _linear = torch.nn.functional.linear
-IntervalFunction = Callable[[Interval], Interval]
+Rule = Callable[[Interval], Interval]
 # Where functions that fall and then rise have their least value.
 _DIPS = {"swish": -1.278464542761074, "gelu": -0.7517915246935645, "gelu_tanh": -0.7524614220710163}
 
@@ -62,16 +62,14 @@ def _function(layer: Recurrent, function: ReLU | Activation, arriving: Interval)
     return quantise(Interval(*reach(function, arriving), arriving.fraction), function.result)
 
 
-def _lstm(
-    layer: Recurrent, inputs: Interval, state: Interval, act: IntervalFunction, gate: IntervalFunction
-) -> Interval:
+def _lstm(layer: Recurrent, inputs: Interval, state: Interval, act: Rule, gate: Rule) -> Interval:
     totals = _exact(layer, inputs + _kernel(layer, "recurrent_weight", state))
     entry, forget, candidate, exit_ = _gates(totals, layer.n_out)
     memory = _exact(layer, gate(forget) * state + gate(entry) * act(candidate))
     return gate(exit_) * act(memory)
 
 
-def _gru(layer: Recurrent, inputs: Interval, state: Interval, act: IntervalFunction, _: IntervalFunction) -> Interval:
+def _gru(layer: Recurrent, inputs: Interval, state: Interval, act: Rule, _: Rule) -> Interval:
     read = _gates(_kernel(layer, "recurrent_weight", state), layer.n_out)
     entered = _gates(inputs, layer.n_out)
     update, reset = (_function(layer, layer.gates[k], _exact(layer, entered[k] + read[k])) for k in (0, 1))

@@ -73,9 +73,7 @@ def _check_read(network: Network, groups: Sequence[Group], criterion: str) -> No
             raise NetworkError(f"nothing on the way to the logits reads '{group.name}', so '{criterion}' cannot; {fix}")
 
 
-def _by_makers(
-    network: Network, group: Group, criterion: Criterion, gathered: Mapping[str, Any], *, seed: int
-) -> Tensor:
+def _by_makers(network: Network, group: Group, criterion: Criterion, gathered: Mapping[str, Any], seed: int) -> Tensor:
     total = torch.zeros(len(group), dtype=torch.float64)
     for member in group.of("made"):
         kernel = _as_neurons(network[member.layer])

@@ -73,9 +73,7 @@ def _is_curved(network: Network, layer: layers.Layer) -> bool:
     return any(not isinstance(node, layers.Merge) or node.operation == "multiply" for node in products)
 
 
-def _gather(
-    network: Network, sample: Sample, *, batch_size: int, curved: list[layers.Weighted]
-) -> dict[str, Curvature]:
+def _gather(network: Network, sample: Sample, batch_size: int, curved: list[layers.Weighted]) -> dict[str, Curvature]:
     means = statistics.means(network, sample)
     weighted = statistics.scored(network)
     sums = {la.name: [torch.zeros_like(la.weight.detach()), torch.zeros_like(la.bias.detach())] for la in weighted}

@@ -5,7 +5,7 @@ reset gate multiplies. HGQ2 0.2.0 writes no `enable_sq`, and so has no quantiser
 loads, nor is there one here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from hepprune.frontends.keras.hgq.floats import ValueTypes
 from hepprune.frontends.keras.hgq.values import ValueQuantiser, value_quantiser, value_type
 from hepprune.frontends.keras.layers import recurrent
 from hepprune.frontends.keras.qkeras.layers import by_rows
-from hepprune.frontends.keras.registry import Floats, Native, Parts, after
+from hepprune.frontends.keras.registry import Floats, Layers, Native, Parts, after
 from hepprune.network import Layer, Recurrent, Shape
 
 _KERNELS = (("weight", "kq"), ("recurrent_weight", "rkq"))
@@ -125,7 +125,7 @@ def _typed(name: str, kind: ValueTypes, array: Floats) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def fill_cell(native: Native, layers: Mapping[str, Layer]) -> Native:
+def fill_cell(native: Native, layers: Layers) -> Native:
     """Return the native layer with the kernels, bias and types that the network has now."""
     layer = native.holding(layers, Recurrent)
     acting = {name: layer.used(name) for name, _ in _KERNELS}
@@ -152,9 +152,7 @@ def fill_cell(native: Native, layers: Mapping[str, Layer]) -> Native:
     return replace(filled, stored={**native.stored, **bits})
 
 
-def _of_values(
-    native: Native, layer: Recurrent, layers: Mapping[str, Layer]
-) -> Iterator[tuple[str, Quantiser | None, int]]:
+def _of_values(native: Native, layer: Recurrent, layers: Layers) -> Iterator[tuple[str, Quantiser | None, int]]:
     """Yield the places of quantisers of values, what is there now, and for how many values."""
     incoming = layers.get(native.part("input"))
     yield "iq", None if incoming is None else incoming.result, layer.n_in

@@ -5,7 +5,6 @@ rounded, in float32. Such products and sums have types where float32 holds them 
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers.per_value import fraction_bits
 from hepprune.frontends.keras.hgq.types import IMPLIED, each, held, is_none, is_power, plain, spread, type_of
-from hepprune.frontends.keras.registry import Floats, Native, Parts, after, reading
+from hepprune.frontends.keras.registry import Floats, Layers, Native, Parts, after, reading
 from hepprune.network import Activation, BatchNorm, Layer
 
 _EXACT = 2.0**24  # up to which float32 holds whole numbers
@@ -107,9 +106,7 @@ def _looked_up(parts: Parts, outgoing: list[Layer]) -> Parts:
     return [*parts[:-1], replace(parts[-1], layer=last.rebuilt(result=first.result))]
 
 
-def value_bits(
-    native: Native, layers: Mapping[str, Layer], values: ValueQuantiser, name: str | None = None
-) -> dict[str, Any]:
+def value_bits(native: Native, layers: Layers, values: ValueQuantiser, name: str | None = None) -> dict[str, Any]:
     """Return the arrays of the quantiser of a value, as the network has it now."""
     suffix, key, place, described = values
     name = name or native.part(suffix)
@@ -119,7 +116,7 @@ def value_bits(
     return held(native, key, place, kind=kind, described=_moved(native, key, described)[0])
 
 
-def with_bits(native: Native, layers: Mapping[str, Layer], **more: Floats) -> Native:
+def with_bits(native: Native, layers: Layers, **more: Floats) -> Native:
     """Return the native layer with the arrays of its quantisers as the network has them now, and `more`."""
     incoming, outgoing = (value_bits(native, layers, values) for values in ends(native))
     return replace(native, stored={**native.stored, **more, **incoming, **outgoing})

@@ -11,18 +11,10 @@ def _kind(native: Native) -> str:
     return "max" if "Max" in native.kind else "average"
 
 
-@register(
-    *(
-        "Dropout",
-        "SpatialDropout1D",
-        "SpatialDropout2D",
-        "SpatialDropout3D",
-        "GaussianNoise",
-        "GaussianDropout",
-        "AlphaDropout",
-    ),
-    *("ActivityRegularization", "Identity"),
-)
+_DROPOUTS = ("Dropout", *(f"SpatialDropout{rank}D" for rank in (1, 2, 3)), "GaussianDropout", "AlphaDropout")
+
+
+@register(*_DROPOUTS, "GaussianNoise", "ActivityRegularization", "Identity")
 def _vanishing(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     only(native, arriving)
     return []

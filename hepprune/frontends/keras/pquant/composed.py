@@ -13,7 +13,7 @@ from hepprune.fixed import Quantiser
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq.types import each as changed_each
 from hepprune.frontends.keras.pquant import section
-from hepprune.frontends.keras.registry import LAYERS, Inside, LayerKind, Native, Part, Parts, inside, reading
+from hepprune.frontends.keras.registry import LAYERS, Inside, LayerKind, Layers, Native, Part, Parts, inside, reading
 from hepprune.network import BatchNorm, Dense, Einsum, Layer, Reshape, Shape
 
 _PRUNING = "pruning_layer/"
@@ -48,7 +48,7 @@ def _then(parts: Parts, more: Parts) -> Parts:
     return [*parts, *reading(more, parts[-1].layer.name)]
 
 
-def _fill_separable(native: Native, layers: Mapping[str, Layer]) -> Native:
+def _fill_separable(native: Native, layers: Layers) -> Native:
     insides = _separated(native)
     deep, point = (LAYERS[each.native.kind].fill(_shaped(each.native, native), layers) for each in insides)
     if deep.config["use_bias"]:
@@ -137,7 +137,7 @@ def _dense(inner: Native, shape: Shape) -> Parts:
 
 
 @torch.no_grad()
-def _fill_attention(native: Native, layers: Mapping[str, Layer]) -> Native:
+def _fill_attention(native: Native, layers: Layers) -> Native:
     """Return the attention with the arrays that the network has now; in the place of what its heads lost are zeros.
 
     One number says how many values all heads have and how many channels it puts out, and the scale of scores as well.
@@ -169,9 +169,7 @@ def _sized(native: Native) -> Native:
     return native.filled(embed_dim=n_out, num_heads=n_out // each)
 
 
-def _widened(
-    native: Native, layers: Mapping[str, Layer], now: Mapping[str, Shape], full: Shape
-) -> tuple[Native, dict[str, Layer]]:
+def _widened(native: Native, layers: Layers, now: Mapping[str, Shape], full: Shape) -> tuple[Native, dict[str, Layer]]:
     """Return the layers inside an attention with zeros where heads or their values are gone, and their shapes."""
     found, shapes = dict[str, Layer](), dict(native.shapes)
     for role in _PROJECTIONS:
@@ -219,7 +217,7 @@ def _columns(layer: Dense, places: NDArray[np.int64]) -> Layer:
     return layer.rebuilt(**changes, weight_type=_spread(layer.weight_type, places, -1))
 
 
-def _values(layers: Mapping[str, Layer], name: str, places: NDArray[np.int64], axis: int) -> dict[str, Layer]:
+def _values(layers: Layers, name: str, places: NDArray[np.int64], axis: int) -> dict[str, Layer]:
     """Return a quantiser of values for more of them along an axis, nothing where there is none."""
     if name not in layers:
         return {}

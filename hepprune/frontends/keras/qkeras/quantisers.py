@@ -19,17 +19,12 @@ _ROUNDING = {"use_stochastic_rounding": False}
 _NOISE = {"qnoise_factor": 1.0, "var_name": None, "use_ste": True, "use_variables": False}
 _PO2 = _ROUNDING | {"quadratic_approximation": False, "log2_rounding": "rnd"} | _NOISE
 _SAMPLED = {"temperature": 0.0, "use_real_sigmoid": True}
+_BITS = {"bits": 8, "integer": 0, "symmetric": 0, "keep_negative": True, "alpha": None} | _ROUNDING
+_RELU = {"bits": 8, "integer": 0, "use_sigmoid": 0, "negative_slope": 0.0} | _ROUNDING
 # Arguments in order, with QKeras' defaults; what only training uses is there to be accepted.
 _ARGUMENTS: dict[str, QuantiserSettings] = {
-    "quantized_bits": {"bits": 8, "integer": 0, "symmetric": 0, "keep_negative": True, "alpha": None}
-    | _ROUNDING
-    | {"scale_axis": None}
-    | _NOISE
-    | {"post_training_scale": None},
-    "quantized_relu": {"bits": 8, "integer": 0, "use_sigmoid": 0, "negative_slope": 0.0}
-    | _ROUNDING
-    | {"relu_upper_bound": None, "is_quantized_clip": True}
-    | _NOISE,
+    "quantized_bits": _BITS | {"scale_axis": None} | _NOISE | {"post_training_scale": None},
+    "quantized_relu": _RELU | {"relu_upper_bound": None, "is_quantized_clip": True} | _NOISE,
     "quantized_tanh": {"bits": 8} | _ROUNDING | {"symmetric": False, "use_real_tanh": False},
     "quantized_sigmoid": {"bits": 8, "symmetric": False, "use_real_sigmoid": False} | _ROUNDING,
     "binary": {"use_01": False, "alpha": None} | _ROUNDING,
