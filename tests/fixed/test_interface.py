@@ -111,17 +111,17 @@ def test_damage_is_named_with_its_place(place: str, new: object, said: str, tmp_
     for step in way:
         at = at[step]
     at[last] = new
-    with pytest.raises(DataError, match=f"is damaged or of another version of hepprune \\({said}"):
+    with pytest.raises(DataError, match=f"is damaged or of another version of hepprune \\(.*{said}"):
         scaling.load(written(content, tmp_path))
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "is not a scaler.json"),
-        (json.dumps(value() | {"verilog": "\ud800"}), "is not a scaler.json"),
-        ("[" * 100_000, "is not a scaler.json"),
-        ('{"name": NaN}', "is not a scaler.json"),
+        ("", "is damaged or of another version"),
+        (json.dumps(value() | {"verilog": "\ud800"}), "is damaged or of another version"),
+        ("[" * 100_000, "is damaged or of another version"),
+        ('{"name": NaN}', "is damaged or of another version"),
         (json.dumps(value()).replace("0.7", "1e999"), "finite"),
         (" " * (interface.MAX_BYTES + 1), "is larger than"),
     ],

@@ -110,8 +110,9 @@ def input_shapes(module: nn.Module, input_shape: Any = None) -> tuple[Shape, ...
         given = [tuple(tensor.shape[1:]) for tensor in ((example,) if isinstance(example, Tensor) else example)]
     given = _first_layer(module) if given is None else given
     if given is None:
-        shapes_of = "input_shape, such as (16,) or, for several inputs, ((16, 3), (8,)), without the axis of jets"
-        raise NetworkError(f"the input shape of {type(module).__name__} is not known; give it an attribute {shapes_of}")
+        fix = "input_shape, such as (16,) or, for several inputs, ((16, 3), (8,)), without the axis of jets"
+        said = f"the input shape of {type(module).__name__} is not known"
+        raise NetworkError(f"{said}; give the module an attribute {fix}")
     shapes = [given] if all(isinstance(size, int) for size in given) else list(given)
     return tuple(tuple(int(size) for size in shape) for shape in shapes)
 

@@ -18,7 +18,7 @@ from hepprune.network import Layer, Lookup, Weighted
 Integers = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Kept:
     """Which inputs and outputs of the file are left, and which of all edges act, and which read their input."""
 
@@ -72,7 +72,7 @@ def _kept(native: Native, layers: Mapping[str, Layer]) -> _Kept:
     reading.flat[numbers[reads].numpy()] = True
     if np.delete(alive, inputs, axis=0).any():
         raise native.refuse("has no place for the constants that functions of an input that is gone put out")
-    return _Kept(before, inputs, outputs, alive, reading)
+    return _Kept(before=before, inputs=inputs, outputs=outputs, alive=alive, reading=reading)
 
 
 def _named(belongs: Tensor, names: Tensor, count: int) -> Integers:
