@@ -89,7 +89,7 @@ def _batch_norm(layer: BatchNorm, arriving: Variables) -> Variables:
     return array(mapped, arriving.shape)
 
 
-States = tuple[Variables, Variables]
+CellStates = tuple[Variables, Variables]
 TracedProduct = Callable[[str, Variables, slice], Variables]
 _times = np.frompyfunc(arithmetic.product, 2, 1)
 
@@ -127,7 +127,7 @@ def _in_type(layer: Recurrent, kind: Quantiser | None, values: Variables) -> Var
     return values if kind is None else typed(rounding.quantise, values, kind, name=layer.name)
 
 
-def _step(layer: Recurrent, product: TracedProduct, now: Variables, state: Variables, memory: Variables) -> States:
+def _step(layer: Recurrent, product: TracedProduct, now: Variables, state: Variables, memory: Variables) -> CellStates:
     inputs = product("weight", now, slice(None))
     if layer.cell == "gru":
         return _gated(layer, product, inputs, state), memory

@@ -17,11 +17,11 @@ from hepprune.fixed import FixedPoint
 from hepprune.fixed.interface import Interface, Word
 from hepprune.network import Network
 
-Layout = tuple[list[Word], list[Word]]
+PortWords = tuple[list[Word], list[Word]]
 INPUTS, OUTPUTS, BENCH = "inputs.hex", "outputs.hex", "testbench.v"
 
 
-def layout(design: Design, *, inputs: Sequence[str], outputs: Sequence[str]) -> Layout:
+def layout(design: Design, *, inputs: Sequence[str], outputs: Sequence[str]) -> PortWords:
     """Return the words in a design's `model_inp` and `model_out`, which bear these names, in order.
 
     Raises:
@@ -42,7 +42,7 @@ def _words(types: Sequence[FixedPoint | None], names: Sequence[str], top: str) -
     return words
 
 
-def layout_of_project(network: Network, strategy: str, *, inputs: Sequence[str], outputs: Sequence[str]) -> Layout:
+def layout_of_project(network: Network, strategy: str, *, inputs: Sequence[str], outputs: Sequence[str]) -> PortWords:
     """Return the words of the arrays that the top function of an HLS project takes and puts out, by name, in order."""
     nodes = {node.name: node for node in layers.described(network, io_type="io_parallel", strategy=strategy)}
     ports = {layer.name: port(layer.name) for layer in network.inputs if differ(layer)}

@@ -22,7 +22,7 @@ from hepprune.frontends.pytorch.running import IN_CODE, export, module_read
 from hepprune.frontends.pytorch.values import Rows
 from hepprune.network import Layer, Network, Permute, Reshape, Shape, Shared
 
-Written = tuple[Any, Lowered]
+FilledModel = tuple[Any, Lowered]
 _MAX_TRIES = 64  # of sizes of views that can be several
 
 
@@ -151,7 +151,7 @@ def _long(shape: Shape) -> list[int]:
     return [size for size in shape if size > 1]
 
 
-def filled_model(network: Network, known: Lowered, made: Callable[[Mapping[str, Tensor]], Written]) -> Written:
+def filled_model(network: Network, known: Lowered, made: Callable[[Mapping[str, Tensor]], FilledModel]) -> FilledModel:
     """Return the model that `made` makes of tensors, once to learn its order of values and once to fill it."""
     _check_graph(network, known.network)
     model: Any = None

@@ -24,7 +24,7 @@ GATES = {"simple": 1, "lstm": 4, "gru": 3}
 _MAX_STEPS = 4096
 KERNELS = ("weight", "recurrent_weight")
 
-Function = ReLU | Activation
+CellFunction = ReLU | Activation
 State = tuple[Tensor, Tensor]  # and memory
 # A kernel's kind, the values that it reads and the rows that are wanted to what they put out, bias and all.
 GateProduct = Callable[[str, Tensor, slice], Tensor]
@@ -179,11 +179,11 @@ class Recurrent(Layer):
         return gate(exit_) * act(memory), memory
 
     @staticmethod
-    def looks_up(function: Function) -> bool:
+    def looks_up(function: CellFunction) -> bool:
         """Return whether a function of the cell is a table."""
         return isinstance(function, Activation) and function.function != "linear"
 
-    def argument_of(self, function: Function) -> Quantiser | None:
+    def argument_of(self, function: CellFunction) -> Quantiser | None:
         """Return the type in which a function of the cell looks its argument up."""
         if not self.looks_up(function):
             return None
@@ -207,7 +207,7 @@ class Recurrent(Layer):
             if isinstance(function, Activation) and function.function != "linear" and function.result is None:
                 raise refused(self.name, f"(Recurrent) has no type of its {function.function}; set its {setting}")
 
-    def _applied(self, function: Function, values: Tensor, *, quantised: bool) -> Tensor:
+    def _applied(self, function: CellFunction, values: Tensor, *, quantised: bool) -> Tensor:
         kind = self.argument_of(function) if quantised else None
         reached: Tensor = function(quantise.activations(values, kind), quantised=quantised)
         return reached
@@ -248,7 +248,9 @@ def _by_gate(kind: Quantiser | None, n_out: int) -> bool:
     return isinstance(kind, FixedPoints) and kind.width.shape[-1:] == (2 * n_out,)
 
 
-def _of_gate(gate: Function, argument: Quantiser | None, number: int, n_out: int) -> tuple[Function, Quantiser | None]:
+def _of_gate(
+    gate: CellFunction, argument: Quantiser | None, number: int, n_out: int
+) -> tuple[CellFunction, Quantiser | None]:
     """Return the function of one gate of a GRU and the type of its argument, the parts that are its own."""
     if not _by_gate(gate.result, n_out) and not _by_gate(argument, n_out):
         return gate, argument
@@ -260,7 +262,7 @@ def _of_gate(gate: Function, argument: Quantiser | None, number: int, n_out: int
 
 def _function(
     layer_name: str, function: str, parameters: Mapping[str, float] | None, result: Quantiser | None
-) -> Function:
+) -> CellFunction:
     """Return a function of the cell as the layer it would be on its own."""
     check_choice(layer_name, "activation", function, ("relu", *FUNCTIONS))
     if function == "relu":
