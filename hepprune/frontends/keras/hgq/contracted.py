@@ -13,8 +13,7 @@ import torch
 from hepprune.frontends.keras.hgq.filling import fill_tables
 from hepprune.frontends.keras.hgq.tables import norm_names, places_of, tables
 from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
-from hepprune.frontends.keras.layers.contraction import Contraction, contraction
-from hepprune.frontends.keras.layers.einsum import moved, shaped
+from hepprune.frontends.keras.layers.einsum import Contraction, contraction, moved, shaped
 from hepprune.frontends.keras.registry import Floats, Native, Parts, after, reading
 from hepprune.network import Layer, Shape
 
