@@ -15,11 +15,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from hepprune import frontends, recipe
 from hepprune.data import reading, scaling
 from hepprune.data.files import npz, root
 from hepprune.errors import DataError, HeppruneError, NetworkError, RecipeError, ReportError
+from hepprune.files import stored
 from hepprune.firmware import scales
 from hepprune.firmware.verilog import patterns
 from hepprune.fixed import FixedPoint, interface
@@ -235,13 +237,17 @@ def _zipped() -> bytes:
     return content.getvalue()
 
 
+def _solution(content: bytes, _: Path) -> PlanSolution:
+    return stored.parse(TypeAdapter(PlanSolution), content, "solution.json")
+
+
 HARNESSES: dict[str, Harness] = {
     "reports": Harness(ReportError, seeds.reports, _report),
     "logs": Harness(ReportError, seeds.logs, _log),
     "artefacts": Harness(ReportError, lambda: [_tarball(), _zipped()], _ingested),
     "ledger": Harness(ReportError, _ledger_seeds, _ledger),
     "summary": Harness(ReportError, lambda: [seeds.summary()], _file(summary.read, ".json")),
-    "solution": Harness(HeppruneError, lambda: [seeds.solution()], lambda content, _: PlanSolution.from_json(content)),
+    "solution": Harness(HeppruneError, lambda: [seeds.solution()], _solution),
     "recipe": Harness(RecipeError, seeds.recipes, _file(recipe.load, ".yaml")),
     "target": Harness(RecipeError, seeds.targets, _file(targets.load, ".yaml")),
     "fixed": Harness(NetworkError, seeds.fixed, lambda content, _: FixedPoint.parse(content.decode("latin-1"))),

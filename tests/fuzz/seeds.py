@@ -111,6 +111,8 @@ def summary() -> bytes:
 
 def solution() -> bytes:
     """Return what a solver found for one layer."""
+    from pydantic import TypeAdapter
+
     from hepprune.search.plans.choices import Option
     from hepprune.search.plans.pareto import Pick, Plan, PlanSolution, PlanStep
 
@@ -130,7 +132,8 @@ def solution() -> bytes:
         freed={"lut": 0.1},
         reason="frees most",
     )
-    return PlanSolution(solver="greedy", front=(plan,), chosen=plan, optimal=False, steps=(step,)).to_json().encode()
+    found = PlanSolution(solver="greedy", front=(plan,), chosen=plan, optimal=False, steps=(step,))
+    return TypeAdapter(PlanSolution).dump_json(found)
 
 
 def scalers() -> list[bytes]:
