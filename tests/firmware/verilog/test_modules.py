@@ -8,10 +8,10 @@ import pytest
 from hepprune import synthesis
 from hepprune.firmware import equivalence, rtl
 from hepprune.network import Input, Layer, Network
-from hepprune.network.layers import Activation
+from hepprune.network.layers import Activation, GlobalPool
 from hepprune.synthesis import yosys
 from tests.firmware.layers.test_projects import random_features
-from tests.firmware.networks import FEATURES, NARROW, Maker
+from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker
 from tests.firmware.verilog.test_repeats import deep_sets
 
 PART = "xcvu13p-flga2577-2-e"
@@ -59,9 +59,16 @@ def test_tables_within_modules_are_exact(tmp_path: Path) -> None:
     assert equivalence.against_rtl(network, design, random_features(network, 300)).mismatches == 0
 
 
+def convolution() -> Network:
+    make = Maker(3)
+    layers: list[Layer] = [Input("x", (6, 2), FEATURES), make.conv("conv", 4, 3, 2, padding=((1, 1),), result=POSITIVE)]
+    return Network([*layers, GlobalPool("mean", "average", result=NARROW), make.dense("out", 4, 3)])
+
+
 @pytest.mark.slow
-def test_counts_are_those_of_the_flat_design(tmp_path: Path) -> None:
-    solution = rtl.solve(deep_sets(2))
+@pytest.mark.parametrize("network", [deep_sets(2), convolution()])
+def test_counts_are_those_of_the_flat_design(network: Network, tmp_path: Path) -> None:
+    solution = rtl.solve(network)
     modules, flat = (
         yosys.synthesise(synthesis.Job.of(design, tmp_path / str(len(places)) / "run")).resources
         for places in (solution.places, ())
