@@ -26,6 +26,7 @@ from hepprune.errors import ReportError
 from hepprune.files import write_text
 from hepprune.hardware import devices
 from hepprune.hardware.resources import Measurement, Resources
+from hepprune.synthesis import waiting
 from hepprune.synthesis.job import Job, run
 from hepprune.synthesis.reports.registry import UNKNOWN, report_parser, required_clock, text_of
 from hepprune.synthesis.reports.solution import loaded
@@ -84,11 +85,23 @@ def synthesise(job: Job) -> Measurement:
         ReportError: Yosys failed or ran over its time, or its report is not what it should be.
         PrerequisiteError: Yosys does not run here at all.
     """
-    options = f"-family {family(job.part)} -flatten -noiopad -noclkbuf -nodsp -top {top(job)}"
-    runs = [""] if _may_have_memories(job) else [" -run begin:map_memory", " -run map_ffram:"]
-    passes = "".join(f"synth_xilinx {options}{part}\n" for part in runs)
-    statistics = execute(job, f"{_keep(job)}{passes}tee -q -o stat.json stat -json\n", writes="stat.json")
+    commands = f"{_keep(job)}{_passes(job)}tee -q -o stat.json stat -json\n"
+    statistics = execute(job, commands, writes="stat.json")
     return job.of_rtl(parse(statistics, text_of(statistics), job.clock_ns), part=job.part)
+
+
+def _passes(job: Job) -> str:
+    """Return the commands of synth_xilinx, without the memories' where there are none; `waiting` is in deep pipelines.
+
+    What it does under `fine`, Yosys' name for the first steps in single bits, is then written out.
+    """
+    command = f"synth_xilinx -family {family(job.part)} -flatten -noiopad -noclkbuf -nodsp -top {top(job)} -run"
+    first = f"{command} begin:{'map_ffram' if _may_have_memories(job) else 'map_memory'}\n"
+    stages = re.compile(rf"{re.escape(top(job))}_stage\d+", re.ASCII)
+    if sum(bool(stages.fullmatch(source.stem)) for source in job.sources) < waiting.DEEP:
+        return f"{first}{command} map_ffram:\n"
+    write_text(job.folder / waiting.FILE, waiting.VERILOG)
+    return f"{first}opt_clean -purge\n{command} map_ffram:fine\n{waiting.FINE}{command} map_cells:\n"
 
 
 def _keep(job: Job) -> str:

@@ -17,7 +17,7 @@ from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.resources import Resources
 from hepprune.network import Dense, Input, Network, ReLU
-from hepprune.synthesis import yosys
+from hepprune.synthesis import waiting, yosys
 
 # 8 FF and 8 LUT2 on a carry chain for the sum; 8 FF and 8 inverters on a carry chain for the negation; a delay of 16
 # is one SRL16E, which is one LUT.
@@ -32,7 +32,7 @@ CREATOR = "Yosys 0.70 (git sha1 28ba3cb92, Release)"
 
 def job(folder: Path, text: str = VERILOG) -> synthesis.Job:
     source = folder / "my verilog" / "add.v"
-    source.parent.mkdir()
+    source.parent.mkdir(parents=True)
     source.write_text(text)
     return synthesis.Job(
         folder=folder / "run" / "synthesis",
@@ -251,3 +251,36 @@ def test_names_that_yosys_would_run_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ReportError):
             yosys.synthesise(replace(wanted, **change))  # type: ignore[arg-type]
     assert not (wanted.folder / "synthesis.ys").exists()
+
+
+def deep(folder: Path, waits: str, n_stages: int = 40) -> synthesis.Job:
+    """Return a pipeline over which an input waits, and a bit that chooses at its end between two sums."""
+    moved = ["assign out = in;"] * (n_stages - 2)
+    first = f"assign out = {{in[17:1], {waits}}};"
+    last = "assign out = in[17:9] + (in[0] ? in[8:1] : in[9:2]);"
+    texts = {
+        f"add_stage{i}": f"module add_stage{i}(input [17:0] in, output [17:0] out);\n{body}\nendmodule\n"
+        for i, body in enumerate([first, *moved, last])
+    }
+    stages = "\n".join(f"reg [17:0] r{i}; wire [17:0] w{i}; add_stage{i} s{i}(r{i}, w{i});" for i in range(n_stages))
+    moves = " ".join(f"r{i} <= w{i - 1};" for i in range(1, n_stages))
+    wanted = job(
+        folder,
+        f"module add(input clk, input [17:0] in, output reg [17:0] out);\n{stages}\n"
+        f"always @(posedge clk) begin r0 <= in; {moves} out <= w{n_stages - 1}; end\nendmodule\n",
+    )
+    beside = [(wanted.sources[0].with_name(f"{name}.v"), text) for name, text in texts.items()]
+    for path, text in beside:
+        path.write_text(text)
+    return replace(wanted, sources=(*wanted.sources, *(path for path, _ in beside)))
+
+
+@pytest.mark.slow
+def test_constants_that_wait_in_a_deep_pipeline_are_taken_away_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates = deep(tmp_path / "gates", "(|in[2:1]) ~^ (in[1] | in[2])")  # always set, which single gates alone show
+    found = yosys.synthesise(gates)
+    assert gates.log.read_text().count("Rerunning OPT passes. (Removed registers") < 5  # one for each stage without it
+    monkeypatch.setattr(waiting, "DEEP", 1000)
+    assert yosys.synthesise(deep(tmp_path / "constant", "1'b1")).resources == found.resources
