@@ -97,9 +97,7 @@ def settled(network: Network, like: Network) -> Network:
             elif name.endswith("weight"):  # the file keeps their quantiser, but no limits of digits
                 limit = getattr(layer, name.replace("weight", "digit_limit"))
                 latent.copy_(torch.where(limit >= digits.UNLIMITED, latent, used))
-            elif name.endswith(
-                "bias"
-            ):  # a layer without one has none either where training moved one that acts as zero
+            elif name.endswith("bias"):  # a layer has none where training moved one that acts as zero
                 latent.copy_(torch.where(used == 0, used, latent))
         if isinstance(layer, Recurrent) and not (layer.cell == "gru" and layer.reset_after):
             _add_biases(layer)

@@ -1,4 +1,7 @@
-"""Attention of HGQ2: QMultiHeadAttention, and QLinformerAttention, which mixes keys and values along the positions."""
+"""Attention of HGQ2: QMultiHeadAttention, and QLinformerAttention, which mixes keys and values along the positions.
+
+Those that end in T project by tables, a learned function for every edge.
+"""
 
 import logging
 import math
@@ -6,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from hepprune.frontends.keras.hgq.contracted import contracted, fill_contracted
 from hepprune.frontends.keras.hgq.kernels import EINSUM
 from hepprune.frontends.keras.hgq.sums import fill_softmax, softmax
+from hepprune.frontends.keras.hgq.tables import places_of
 from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
 from hepprune.frontends.keras.layers.attention import roles_of
 from hepprune.frontends.keras.registry import Inside, Native, Part, Parts, after, inside, reading
@@ -23,23 +28,40 @@ _PLACES = {role: f"{role}_dense" for role in ("query", "key", "value", "output")
     "lin_key": "_lin_k_proj",
     "lin_value": "_lin_v_proj",
 }
+_TABLES = ("n_hl", "d_hl", "subnn_activation", "batch_norm", "bn_center", "bn_scale", "bn_epsilon")
+_WAYS = {"QEinsumDense": EINSUM, "QEinsumDenseT": (contracted, fill_contracted)}
 _FUSED = {"none": (), "kv": ("key", "value"), "qkv": ("query", "key", "value")}
 
 
 def _projection(native: Native, role: str, shape: Shape) -> Inside:
     equation, bias = _EQUATIONS[role]
     name = native.name if role == "output" else native.part(role)
-    found = inside(native, _PLACES[role], name=name, kind="QEinsumDense", arriving=(shape,))
+    by_tables = native.kind.endswith("T") and (bias != "" or native.config.get("lin_kv_proj_mode") != "dense")
+    kind = "QEinsumDenseT" if by_tables else "QEinsumDense"
+    found = inside(native, _PLACES[role], name=name, kind=kind, arriving=(shape,))
     inner = _with_shared_input(native, found, role)
-    arrays = [array for array in inner.native.weights if array.ndim]
-    confs = {f"{end}_conf": native.config.get(f"qkvo_{end}_conf") for end in ("iq", "kq", "bq", "oq")}
+    confs = {f"{end}_conf": native.config.get(f"qkvo_{end}_conf") for end in ("iq", "kq", "bq", "oq", "toq")}
     for end in ("iq", "bq", "oq"):
         if not any(key.startswith(f"{end}/") for key in inner.native.stored):
             confs[f"{end}_conf"] = None
-    if not arrays or arrays[0].ndim != len(equation.split(",")[1].split("->")[0]):
+    if by_tables:
+        biased = native.config.get("use_bias", True) and role != "key"
+        confs |= {key: native.config.get(key) for key in _TABLES}
+    else:
+        biased = len([array for array in inner.native.weights if array.ndim]) > 1
+    config = {"equation": equation, "bias_axes": bias or None if biased else None, "output_shape": None}
+    made = replace(inner, native=replace(inner.native, config={**config, **confs}))
+    if len(_kernel(made.native)) != len(equation.split(",")[1].split("->")[0]):
         raise native.refuse(f"has no kernel of its {role}")
-    config = {"equation": equation, "bias_axes": bias if len(arrays) > 1 else None, "output_shape": None}
-    return replace(inner, native=replace(inner.native, config={**config, **confs}))
+    return made
+
+
+def _kernel(native: Native) -> Shape:
+    """Return the shape of a projection's kernel, or of the first axes of its functions' last one."""
+    if native.kind == "QEinsumDenseT":
+        last = native.stored.get(places_of(native)[-1][0])
+        return () if last is None else last.shape[:-1]
+    return next((array.shape for array in native.weights if array.ndim), ())
 
 
 def _with_shared_input(native: Native, found: Inside, role: str) -> Inside:
@@ -68,22 +90,20 @@ def _insides(native: Native) -> dict[str, Inside]:
     """Return the projections and the softmax, in the order that they run."""
     shapes = {role: native.arriving[number] for role, number in roles_of(native, native.arriving, "query").items()}
     found: dict[str, Inside] = {}
-    if native.kind == "QLinformerAttention":
+    if native.kind.startswith("QLinformer"):
         for role in ("key", "value"):
             if role == "key" or not native.config.get("share_kv_proj"):
                 mixing = found[f"lin_{role}"] = _projection(native, f"lin_{role}", shapes[role])
-            shapes[role] = (mixing.native.weights[0].shape[1], shapes[role][1])
+            shapes[role] = (_kernel(mixing.native)[1], shapes[role][1])
     for role in ("query", "key", "value"):
         found[role] = _projection(native, role, shapes[role])
-    heads, value_dim = found["value"].native.weights[0].shape[1:]
+    heads, value_dim = _kernel(found["value"].native)[1:]
     found["softmax"] = _softmax(native, (heads, shapes["query"][0], shapes["key"][0]))
     found["output"] = _projection(native, "output", (shapes["query"][0], heads, value_dim))
     return found
 
 
 def _check(native: Native, insides: Mapping[str, Inside]) -> None:
-    if native.config.get("lin_kv_proj_mode", "dense") != "dense":
-        raise native.refuse("mixes keys and values by tables, which cannot be taken over")
     if any(key.startswith("iq/") for key in insides["softmax"].native.stored):
         logger.warning("layer '%s': its softmax' input quantiser is left out, as HGQ2 does since 0.1.9", native.path)
 
@@ -100,7 +120,7 @@ def attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
     for role in (role for role in insides if role not in {"softmax", "output"}):
         inner, of = insides[role].native, role.removeprefix("lin_")
-        mixed, before = EINSUM[0](inner, inner.arriving), last[of]
+        mixed, before = _WAYS[inner.kind][0](inner, inner.arriving), last[of]
         run(of, mixed, before)
         if role == "lin_key" and "lin_value" not in insides:  # one kernel for both
             if last["value"] == before:
@@ -112,13 +132,14 @@ def attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     run("softmax", softmax(insides["softmax"].native, insides["softmax"].native.arriving), scores.name)
     context = Einsum(native.part("context"), "hqk,khd->qhd")
     parts.append(Part(context, (last["softmax"], last["value"])))
-    run("output", EINSUM[0](insides["output"].native, insides["output"].native.arriving), context.name)
+    projected = insides["output"].native
+    run("output", _WAYS[projected.kind][0](projected, projected.arriving), context.name)
     return after(parts, *value_quantiser(native, ("attended", *ends(native)[1][1:])))
 
 
 def _again(native: Native, first: Parts) -> Parts:
     """Return the parts of a projection that has the arrays of another one."""
-    pairs = zip(EINSUM[0](native, native.arriving), first, strict=True)
+    pairs = zip(_WAYS[native.kind][0](native, native.arriving), first, strict=True)
     return [
         replace(part, layer=Shared(part.layer.name, one.layer.name)) if part.layer.state_dict() else part
         for part, one in pairs
@@ -132,9 +153,9 @@ def fill_attention(native: Native, layers: Mapping[str, Layer]) -> Native:
         if role == "softmax":
             stored |= inner.stored(fill_softmax(replace(inner.native, shapes=native.shapes), layers))
             continue
-        filled = EINSUM[1](replace(inner.native, shapes=native.shapes), layers)
+        filled = _WAYS[inner.native.kind][1](replace(inner.native, shapes=native.shapes), layers)
         stored |= inner.stored(filled)
-        kernels[role] = filled.weights[0].shape
+        kernels[role] = _kernel(filled)
     stored |= value_bits(native, layers, ("attended", *ends(native)[1][1:]))
     return replace(native.filled(**_sizes(native, kernels)), stored=stored)
 

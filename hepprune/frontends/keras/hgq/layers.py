@@ -139,18 +139,15 @@ _enter("QEinsumDenseT", contracted, fill_contracted)
 _enter("QSum", summed)
 _enter("QMeanPow2", summed)
 _enter("QSoftmax", softmax, fill_softmax)
-_enter("QMultiHeadAttention", attention, fill_attention)
-_enter("QLinformerAttention", attention, fill_attention)
+for _kind in ("QMultiHeadAttention", "QMultiHeadAttentionT", "QLinformerAttention", "QLinformerAttentionT"):
+    _enter(_kind, attention, fill_attention)
 _enter("Quantizer", _quantizer, _fill_quantizer)
 for _kind in _POOLS:
     _enter(f"Q{_kind}", _pool)
 for _kind in MERGED:
     _enter(_kind, merged, fill_merged)
-_OF_TABLES = "a QMultiHeadAttention or QLinformerAttention can be, whose projections are no tables"
 _SPIKES = "a QSimpleRNN or QGRU can be, whose states are no spikes"
 for _kind, _instead in (
-    ("QMultiHeadAttentionT", _OF_TABLES),
-    ("QLinformerAttentionT", _OF_TABLES),
     ("QSALTAttention", "a QMultiHeadAttention or QLinformerAttention can be, which have no convolution"),
     ("QSimpleSNN", _SPIKES),
     ("QLIF", _SPIKES),

@@ -1,5 +1,9 @@
-"""Makes hgq_moved, hgq_uneven, hgq_shared and hgq_contracted with features and outputs; run as make_hgq.py says."""
+"""Makes hgq_moved, hgq_uneven, hgq_shared, hgq_contracted and hgq_heads with features and outputs; run as make_hgq.py says.
 
+`make_hgq_moved.py NAME` makes one of them.
+"""
+
+import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -7,7 +11,15 @@ from pathlib import Path
 import keras
 import numpy as np
 from hgq.config import LayerConfigScope, QuantizerConfigScope
-from hgq.layers import QAdd, QDense, QEinsumDenseT, QLinformerAttention, QUnaryFunctionLUT
+from hgq.layers import (
+    QAdd,
+    QDense,
+    QEinsumDenseT,
+    QLinformerAttention,
+    QLinformerAttentionT,
+    QMultiHeadAttentionT,
+    QUnaryFunctionLUT,
+)
 from hgq.quantizer import Quantizer, QuantizerConfig
 from hgq.quantizer.config import HardSigmoidConfig, HardTanhConfig
 from hgq.quantizer.internal import DefaultBitwidthMapper
@@ -66,6 +78,19 @@ def contracted() -> keras.Model:
     return keras.Model(steps, QEinsumDenseT("bzx,zxk->bk", (3,), n_hl=0, name="logits")(turned))
 
 
+def heads() -> keras.Model:
+    """Attention that projects by tables, keys and values mixed by tables, by one of both, and by a kernel."""
+    steps = keras.Input((4, 3), name="steps")
+    edges = {"d_hl": 3, "qkvo_toq_conf": QuantizerConfig("kif", "table", i0=2, f0=4)}
+    attended = QMultiHeadAttentionT(2, 3, value_dim=2, **edges, name="attended")(steps, steps)
+    mixed = QLinformerAttentionT(2, (3,), 2, use_bias=False, **edges, name="mixed")(attended, steps)
+    own = QuantizerConfig("kif", "table", i0=2, f0=4, homogeneous_axis=(0,))
+    one = {"share_kv_proj": True, "n_hl": 0, "qkvo_toq_conf": own}
+    both = QLinformerAttentionT(1, (2,), 3, batch_norm=True, **one, name="both")(mixed, steps, mixed)
+    kernel = QLinformerAttentionT(2, (3,), 2, lin_kv_proj_mode="dense", **edges, name="kernel")(both, mixed)
+    return keras.Model(steps, QDense(3, name="logits")(keras.layers.Flatten(name="flat")(kernel)))
+
+
 def made(build: Callable[[], keras.Model], seed: int) -> tuple[keras.Model, np.ndarray]:
     """Return a model with everything drawn by the seed, and jets that it was traced with."""
     rng = np.random.default_rng(seed)
@@ -84,7 +109,8 @@ def made(build: Callable[[], keras.Model], seed: int) -> tuple[keras.Model, np.n
 
 
 if __name__ == "__main__":
-    for build in (moved, uneven, shared, contracted):
+    every = (moved, uneven, shared, contracted, heads)
+    for build in (each for each in every if each.__name__ in sys.argv[1:] or not sys.argv[1:]):
         drawn = (made(build, seed) for seed in count())
         model, features = next(each for each in drawn if moving(keras.ops.convert_to_numpy(each[0](each[1]))))
         packed(model, HERE / f"hgq_{build.__name__}.keras")

@@ -21,7 +21,7 @@ from tests.frontends.keras.data.moving import moving
 from tests.frontends.keras.hgq.test_hgq import DATA, altered
 from tests.networks import weighted
 
-NAMES = ("moved", "uneven", "shared", "contracted")
+NAMES = ("moved", "uneven", "shared", "contracted", "heads")
 PORT = FixedPoint(10, 4, True, "RND", "SAT")
 
 
@@ -46,7 +46,7 @@ def pruned(name: str) -> Network:
     if name == "contracted":
         apart = network["apart"]
         apart.digit_limit[:, network["apart_tables"].numbers // apart.n_out == 2] = 0  # one input is used by none
-    else:
+    elif name != "heads":
         weighted(network)[0].digit_limit[1] = 0
     return network
 
@@ -85,7 +85,7 @@ def test_one_kernel_mixes_keys_and_values() -> None:
     assert network["mixed_lin_value"].of == "mixed_lin_key"
 
 
-@pytest.mark.parametrize("name", ["moved", "shared", "contracted"])
+@pytest.mark.parametrize("name", ["moved", "shared", "contracted", "heads"])
 def test_adder_graphs_are_exact(name: str) -> None:
     network, jets, _ = read(name)
     network.input.result = PORT
@@ -105,14 +105,9 @@ def test_constants_without_types_are_given_some() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_smaller_network_is_written_as_it_computes(name: str, tmp_path: Path) -> None:
-    _, jets, _ = read(name)
+    network, jets, _ = read(name)
     smaller = surgery.shrink(pruned(name), warn=False)
-    assert name == "shared" or smaller.shapes["each" if name == "contracted" else "hidden"] in {
-        (4, 4),
-        (4,),
-        (5,),
-        (6,),
-    }
+    assert name == "shared" or smaller.shapes != network.shapes
     file = frontend.write(smaller, tmp_path / "smaller.keras", like=DATA / f"hgq_{name}.keras")
     wanted = outputs(pruned(name), jets)
     np.testing.assert_array_equal(outputs(frontend.read(file), jets), wanted)
