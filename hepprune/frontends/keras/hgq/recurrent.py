@@ -15,34 +15,33 @@ import torch
 from hepprune.errors import explained
 from hepprune.fixed import FixedPoint, Quantiser, digits
 from hepprune.fixed.quantisers import FixedPoints
+from hepprune.fixed.quantisers.per_value import fraction_bits
 from hepprune.frontends.keras.hgq import types
 from hepprune.frontends.keras.hgq.floats import ValueTypes
-from hepprune.frontends.keras.hgq.values import ValueQuantiser, value_quantiser, value_type
+from hepprune.frontends.keras.hgq.values import ValueQuantiser, read_affine, value_quantiser, value_type
 from hepprune.frontends.keras.layers import recurrent
 from hepprune.frontends.keras.qkeras.layers import by_rows
 from hepprune.frontends.keras.registry import Floats, Layers, Native, Parts, after
 from hepprune.network import Layer, Recurrent, Shape
 
 _KERNELS = (("weight", "kq"), ("recurrent_weight", "rkq"))
-_RAMP = (0.25, 0.5)  # slope and shift of what HGQ2 calls a hard sigmoid
+_PLACES = 24  # of a number of 1 or less that float32 holds
 _NONE = 99  # fewer bits than any type has
 
 
 def _values(native: Native, name: str, suffix: str = "") -> ValueQuantiser:
     described: Any = native.config.get(f"{name}_conf")
-    if name == "praq" and _is_ramp(described):
+    if name == "praq" and _affine(described) is not None:
         described = {**described, "config": {**described["config"], "affine": None}}
     return suffix, f"{name}_conf", f"cell/{name}", described
 
 
-def _is_ramp(described: Any) -> bool:
-    """Return whether a quantiser makes a gate of what it holds, a quarter of it and a half."""
+def _affine(described: Any) -> Any:
+    """Return by what a quantiser makes a gate of what it holds: a slope and a shift, None where it does not."""
     config = described.get("config") if isinstance(described, dict) else None
     if not isinstance(config, dict):
-        return False
-    default = _RAMP if described.get("class_name") == "HardSigmoidConfig" else None
-    affine = config.get("affine", default)
-    return isinstance(affine, list | tuple) and tuple(affine) == _RAMP
+        return None
+    return {**types.IMPLIED.get(str(described.get("class_name")), {}), **config}.get("affine")
 
 
 def cell(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -61,7 +60,7 @@ def cell(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         changes |= _biases(_fitted(native, found, biases[0], np.asarray), biases[0])
     for name, place in _places(native, part.layer).items():
         changes[name] = value_type(native, _values(native, place))
-    if part.layer.cell == "gru" and _is_ramp(native.config.get("praq_conf")):
+    if part.layer.cell == "gru" and _affine(native.config.get("praq_conf")) is not None:
         changes |= _ramp(native, changes["argument_type"], native.size("units"))
     return after([], *value_quantiser(native, _values(native, "iq", "input")), part.layer.rebuilt(**changes))
 
@@ -69,7 +68,8 @@ def cell(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 def _places(native: Native, layer: Layer) -> dict[str, str]:
     """Return the places of quantisers of values by the settings of the cell that they are."""
     if isinstance(layer, Recurrent) and layer.cell == "gru":
-        gates = "argument_type" if _is_ramp(native.config.get("praq_conf")) else "recurrent_activation_type"
+        is_ramp = _affine(native.config.get("praq_conf")) is not None
+        gates = "argument_type" if is_ramp else "recurrent_activation_type"
         return {gates: "praq", "activation_type": "paq", "state_type": "sq", "passed_type": "rhq"}
     looked_up = native.config.get("activation") not in (None, "linear")
     found = {"argument_type" if looked_up else "activation_type": "paq"}
@@ -83,15 +83,17 @@ def _ramp(native: Native, kind: Quantiser | None, n_out: int) -> dict[str, Any]:
     argument = types.spread(native, kind, (2 * n_out,))
     if not isinstance(argument, FixedPoints):
         raise native.refuse("has a praq_conf of floats with affine, which cannot be taken over")
-    whole = argument.integer - argument.signed
-    if (whole[argument.width > 0] > 1).any():
-        raise native.refuse("has a praq_conf of more than one integer bit, whose gates would leave 0 to 1")
-    slope, shift = _RAMP
+    slope, shift = read_affine(native, "praq_conf", _affine(native.config.get("praq_conf"))) or (1.0, 0.0)
+    ends = np.stack([argument.minimum, argument.maximum]) * slope + shift
+    places = max(argument.fraction + fraction_bits(slope), fraction_bits(shift) if shift else 0, 0)
+    if ends.min() < 0 or ends.max() > 1 or places > _PLACES:
+        raise native.refuse("has a praq_conf whose gates would leave 0 to 1, or would be rounded")
+    whole = int(ends.max() == 1)
     return {
         "argument_type": argument,
         "recurrent_activation": "hard_sigmoid",
         "recurrent_activation_parameters": {"slope": slope, "shift": shift},
-        "recurrent_activation_type": FixedPoint(max(argument.fraction + 2, 1), 0, signed=False),  # holds each exactly
+        "recurrent_activation_type": FixedPoint(max(places, 1) + whole, whole, signed=False),  # holds each exactly
     }
 
 

@@ -57,15 +57,28 @@ def _moved(native: Native, key: str, described: Any) -> tuple[Any, float | None,
     if not isinstance(config, dict) or is_none(described):
         return described, None, None
     config = {**IMPLIED.get(str(described.get("class_name")), {}), **config}
-    scaler, affine = config.get("scaler"), config.get("affine")
-    scaler = None if scaler is None or is_power(scaler) else scaler
-    numbers = ([] if scaler is None else [scaler]) + ([] if affine is None else list(affine))
-    sound = all(isinstance(n, int | float) and math.isfinite(n) for n in numbers) and 0 not in numbers[:1]
-    if not sound or (affine is not None and (len(affine) != 2 or affine[0] == 0)):
-        raise native.refuse(f"has a {key} with the scaler {str(scaler)[:40]} and the affine {str(affine)[:40]}")
-    single = [float(np.float32(n)) for n in numbers]
-    bare = {**described, "config": {**config, "affine": None} | ({} if scaler is None else {"scaler": None})}
-    return bare, None if scaler is None else single[0], None if affine is None else (single[-2], single[-1])
+    affine, scaler = read_affine(native, key, config.get("affine")), config.get("scaler")
+    bare = {**described, "config": {**config, "affine": None}}
+    if scaler is None or is_power(scaler):
+        return bare, None, affine
+    bare["config"]["scaler"] = None
+    return bare, _factor(native, f"{key} with the scaler", scaler), affine
+
+
+def read_affine(native: Native, key: str, affine: Any) -> tuple[float, float] | None:
+    """Return a slope and a shift in float32, None where there are none."""
+    if affine is None:
+        return None
+    slope, shift = affine if isinstance(affine, list | tuple) and len(affine) == 2 else (affine, None)
+    if isinstance(shift, bool) or not isinstance(shift, int | float) or not math.isfinite(shift):
+        raise native.refuse(f"has a {key} with the affine {str(affine)[:40]}, which is no slope and shift")
+    return _factor(native, f"{key} with the affine slope", slope), float(np.float32(shift))
+
+
+def _factor(native: Native, what: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value == 0:
+        raise native.refuse(f"has a {what} {str(value)[:40]}, which is no number or zero")
+    return float(np.float32(value))
 
 
 def _affine(name: str, pair: tuple[float, float], *, exact: bool) -> BatchNorm:

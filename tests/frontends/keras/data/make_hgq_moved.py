@@ -1,4 +1,4 @@
-"""Makes hgq_moved, hgq_uneven, hgq_shared, hgq_contracted and hgq_heads with features and outputs; run as make_hgq.py says.
+"""Makes hgq_NAME.keras, its features and outputs of each model below; run as make_hgq.py says.
 
 `make_hgq_moved.py NAME` makes one of them.
 """
@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from hgq.config import LayerConfigScope, QuantizerConfigScope
 from hgq.layers import (
+    QGRU,
     QAdd,
     QDense,
     QEinsumDenseT,
@@ -91,6 +92,17 @@ def heads() -> keras.Model:
     return keras.Model(steps, QDense(3, name="logits")(keras.layers.Flatten(name="flat")(kernel)))
 
 
+def sloped() -> keras.Model:
+    """Gates that rise by an eighth and fall by a half of what is quantised."""
+    steps = keras.Input((4, 3), name="steps")
+    gates = {"f0": 4, "overflow_mode": "SAT"}
+    rising = QuantizerConfig("kif", "datalane", i0=1, affine=(0.125, 0.375), **gates)
+    falling = QuantizerConfig("kif", "datalane", i0=0, affine=(-0.5, 0.5), **gates)
+    first = QGRU(4, return_sequences=True, praq_conf=rising, name="first")(steps)
+    second = QGRU(3, reset_after=False, praq_conf=falling, name="second")(first)
+    return keras.Model(steps, QDense(2, name="logits")(second))
+
+
 def made(build: Callable[[], keras.Model], seed: int) -> tuple[keras.Model, np.ndarray]:
     """Return a model with everything drawn by the seed, and jets that it was traced with."""
     rng = np.random.default_rng(seed)
@@ -109,7 +121,7 @@ def made(build: Callable[[], keras.Model], seed: int) -> tuple[keras.Model, np.n
 
 
 if __name__ == "__main__":
-    every = (moved, uneven, shared, contracted, heads)
+    every = (moved, uneven, shared, contracted, heads, sloped)
     for build in (each for each in every if each.__name__ in sys.argv[1:] or not sys.argv[1:]):
         drawn = (made(build, seed) for seed in count())
         model, features = next(each for each in drawn if moving(keras.ops.convert_to_numpy(each[0](each[1]))))

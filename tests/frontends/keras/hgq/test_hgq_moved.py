@@ -13,7 +13,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
-from hepprune.network import Activation, BatchNorm, Network, Shared, exact_logits
+from hepprune.network import Activation, BatchNorm, Network, Recurrent, Shared, Weighted, exact_logits
 from hepprune.network.precision import Precision, quantise
 from hepprune.pruning.structure import surgery
 from tests.frontends import interpreters
@@ -21,7 +21,7 @@ from tests.frontends.keras.data.moving import moving
 from tests.frontends.keras.hgq.test_hgq import DATA, altered
 from tests.networks import weighted
 
-NAMES = ("moved", "uneven", "shared", "contracted", "heads")
+NAMES = ("moved", "uneven", "shared", "contracted", "heads", "sloped")
 PORT = FixedPoint(10, 4, True, "RND", "SAT")
 
 
@@ -40,13 +40,13 @@ def outputs(network: Network, jets: np.ndarray) -> np.ndarray:
 def pruned(name: str) -> Network:
     """Return the network without a tenth of its weights and without one of its neurons."""
     (network, *_), rng = read(name), np.random.default_rng(0)
-    for layer in weighted(network):
-        if not layer.name.endswith("_edges"):
+    for layer in network:
+        if isinstance(layer, Weighted | Recurrent) and not layer.name.endswith("_edges"):
             layer.digit_limit[torch.as_tensor(rng.random(layer.weight.shape) < 0.1)] = 0
     if name == "contracted":
         apart = network["apart"]
         apart.digit_limit[:, network["apart_tables"].numbers // apart.n_out == 2] = 0  # one input is used by none
-    elif name != "heads":
+    elif name in {"moved", "uneven", "shared"}:
         weighted(network)[0].digit_limit[1] = 0
     return network
 
@@ -85,7 +85,7 @@ def test_one_kernel_mixes_keys_and_values() -> None:
     assert network["mixed_lin_value"].of == "mixed_lin_key"
 
 
-@pytest.mark.parametrize("name", ["moved", "shared", "contracted", "heads"])
+@pytest.mark.parametrize("name", ["moved", "shared", "contracted", "heads", "sloped"])
 def test_adder_graphs_are_exact(name: str) -> None:
     network, jets, _ = read(name)
     network.input.result = PORT
@@ -107,7 +107,7 @@ def test_constants_without_types_are_given_some() -> None:
 def test_a_smaller_network_is_written_as_it_computes(name: str, tmp_path: Path) -> None:
     network, jets, _ = read(name)
     smaller = surgery.shrink(pruned(name), warn=False)
-    assert name == "shared" or smaller.shapes != network.shapes
+    assert name in {"shared", "sloped"} or smaller.shapes != network.shapes
     file = frontend.write(smaller, tmp_path / "smaller.keras", like=DATA / f"hgq_{name}.keras")
     wanted = outputs(pruned(name), jets)
     np.testing.assert_array_equal(outputs(frontend.read(file), jets), wanted)
@@ -129,9 +129,19 @@ def test_hgq_computes_what_was_written(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new", "sentence"),
     [
-        ("moved", '"affine": [-0.5, 0.25]', '"affine": [0.0, 0.25]', r"'turned' .* the affine \[0.0, 0.25\]"),
-        ("moved", '"affine": [-0.5, 0.25]', '"affine": "half"', "'turned' .* the affine half"),
-        ("moved", '"scaler": 0.75', '"scaler": "large"', "'hidden' .* the scaler large and the affine None"),
+        (
+            "moved",
+            '"affine": [-0.5, 0.25]',
+            '"affine": [0.0, 0.25]',
+            "'turned' .* the affine slope 0.0, which is no number or zero",
+        ),
+        (
+            "moved",
+            '"affine": [-0.5, 0.25]',
+            '"affine": "half"',
+            "'turned' .* the affine half, which is no slope and shift",
+        ),
+        ("moved", '"scaler": 0.75', '"scaler": "large"', "'hidden' .* the scaler large, which is no number or zero"),
         (
             "moved",
             '"class_name": "DefaultBitwidthMapper"',
@@ -152,6 +162,7 @@ def test_hgq_computes_what_was_written(name: str, tmp_path: Path) -> None:
         ),
         ("contracted", '"bnd,ned->ben"', '"bnd,ned->bne"', "'joined' .* a kernel of shape .* that does not fit"),
         ("contracted", '"n_hl": 2', '"n_hl": 3', "'apart' .* has no kernel of its functions"),
+        ("sloped", '"affine": [0.125, 0.375]', '"affine": [0.5, 0.375]', "'first' .* whose gates would leave 0 to 1"),
         (
             "moved",
             '"scaler": 0.75',
