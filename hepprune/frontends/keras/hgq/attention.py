@@ -104,6 +104,8 @@ def _insides(native: Native) -> dict[str, Inside]:
 
 
 def _check(native: Native, insides: Mapping[str, Inside]) -> None:
+    if not native.kind.endswith("T") and native.config.get("lin_kv_proj_mode", "dense") != "dense":
+        raise native.refuse("mixes keys and values by tables, which a layer of this class does not")
     if any(key.startswith("iq/") for key in insides["softmax"].native.stored):
         logger.warning("layer '%s': its softmax' input quantiser is left out, as HGQ2 does since 0.1.9", native.path)
 

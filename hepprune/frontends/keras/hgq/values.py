@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers.per_value import fraction_bits
 from hepprune.frontends.keras.hgq.types import IMPLIED, each, held, is_none, is_power, plain, spread, type_of
@@ -40,12 +41,12 @@ def value_quantiser(native: Native, values: ValueQuantiser, name: str | None = N
         return []
     function = ("linear", {}) if scaler is None else ("quotient", {"by": scaler})
     layers: list[Layer] = [Activation(name or native.part(suffix), *function, result=kind)]
-    most, places = float(np.maximum(np.abs(kind.minimum), np.abs(kind.maximum)).max()), kind.fraction
+    most, places = float(np.maximum(np.abs(kind.minimum), np.abs(kind.maximum)).max()), float(kind.fraction)
     for end, pair in (("scaled", scaler and (scaler, 0.0)), ("moved", affine)):
         if pair:
             scale, shift = pair
             most = most * abs(scale) + abs(shift)
-            places = max(places + fraction_bits(scale), fraction_bits(shift) if shift else -64)
+            places = max(places + _places(scale), _places(shift))
             named = native.part(f"{suffix}_{end}" if suffix else end)
             layers.append(_affine(named, pair, exact=most * 2.0**places <= _EXACT))
     return layers
@@ -70,15 +71,24 @@ def read_affine(native: Native, key: str, affine: Any) -> tuple[float, float] | 
     if affine is None:
         return None
     slope, shift = affine if isinstance(affine, list | tuple) and len(affine) == 2 else (affine, None)
-    if isinstance(shift, bool) or not isinstance(shift, int | float) or not math.isfinite(shift):
+    if isinstance(shift, bool) or not isinstance(shift, int | float) or not abs(shift) <= 1e30:
         raise native.refuse(f"has a {key} with the affine {str(affine)[:40]}, which is no slope and shift")
     return _factor(native, f"{key} with the affine slope", slope), float(np.float32(shift))
 
 
 def _factor(native: Native, what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value == 0:
-        raise native.refuse(f"has a {what} {str(value)[:40]}, which is no number or zero")
+    sound = isinstance(value, int | float) and not isinstance(value, bool) and 1e-30 <= abs(value) <= 1e30
+    if not sound:
+        raise native.refuse(f"has a {what} {str(value)[:40]}, which is zero, none or out of reach")
     return float(np.float32(value))
+
+
+def _places(constant: float) -> float:
+    """Return the bits right of the point that a constant takes, endless where they are more than any type has."""
+    try:
+        return fraction_bits(constant) if constant else -math.inf
+    except NetworkError:
+        return math.inf
 
 
 def _affine(name: str, pair: tuple[float, float], *, exact: bool) -> BatchNorm:
@@ -90,7 +100,7 @@ def _affine(name: str, pair: tuple[float, float], *, exact: bool) -> BatchNorm:
 
 def _holding(constant: float) -> FixedPoint:
     """Return a type that holds a constant."""
-    places = fraction_bits(constant) if constant else 0
+    places = int(_places(constant)) if constant else 0
     integer, signed = math.frexp(constant)[1], constant < 0
     return FixedPoint(max(integer + places, 1) + signed, max(integer, 1 - places) + signed, signed, "RND", "SAT")
 

@@ -79,6 +79,13 @@ def test_constants_have_types_where_no_product_is_rounded() -> None:
     assert all(layer.fixed and layer.scale_type is None for layer in rounded)
 
 
+def test_a_constant_of_many_places_has_no_type(tmp_path: Path) -> None:
+    network = frontend.read(altered(DATA / "hgq_moved.keras", tmp_path, '"scaler": 0.75', '"scaler": 1e-9'))
+    scaled = network["hidden_input_scaled"]
+    assert isinstance(scaled, BatchNorm)
+    assert scaled.scale_type is None
+
+
 def test_one_kernel_mixes_keys_and_values() -> None:
     network, *_ = read("shared")
     assert [layer.name for layer in network if isinstance(layer, Shared)] == ["mixed_lin_value"]
@@ -133,7 +140,7 @@ def test_hgq_computes_what_was_written(name: str, tmp_path: Path) -> None:
             "moved",
             '"affine": [-0.5, 0.25]',
             '"affine": [0.0, 0.25]',
-            "'turned' .* the affine slope 0.0, which is no number or zero",
+            "'turned' .* the affine slope 0.0, which is zero, none or out of reach",
         ),
         (
             "moved",
@@ -141,7 +148,18 @@ def test_hgq_computes_what_was_written(name: str, tmp_path: Path) -> None:
             '"affine": "half"',
             "'turned' .* the affine half, which is no slope and shift",
         ),
-        ("moved", '"scaler": 0.75', '"scaler": "large"', "'hidden' .* the scaler large, which is no number or zero"),
+        (
+            "moved",
+            '"scaler": 0.75',
+            '"scaler": 1e300',
+            "'hidden' .* the scaler 1e\\+300, which is zero, none or out of",
+        ),
+        (
+            "moved",
+            '"scaler": 0.75',
+            '"scaler": "large"',
+            "'hidden' .* the scaler large, which is zero, none or out of reach",
+        ),
         (
             "moved",
             '"class_name": "DefaultBitwidthMapper"',
