@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,30 +78,40 @@ class Columns:
 class Image:
     """A picture of each jet: the constituents' `weight`, or their number, summed in pixels of x and y.
 
-    `bins` are the numbers of pixels along x and y, `range` their (low, high), the high end excluded; constituents
-    beyond are left out. A `transform` is applied to every pixel.
+    With several weights it has a channel for each, of which None is the number. `bins` are the numbers of pixels along
+    x and y, `range` their (low, high), the high end excluded; constituents beyond are left out. A `transform` is
+    applied to every pixel.
     """
 
     x: str
     y: str
-    weight: str | None = None
+    weight: str | tuple[str | None, ...] | None = None
     bins: tuple[int, int]
     range: tuple[tuple[float, float], tuple[float, float]]
     transform: str = "none"
-    names: ClassVar[tuple[str, ...]] = ("image",)
+
+    @property
+    def weights(self) -> tuple[str | None, ...]:
+        """What is summed in each channel, None for the number of constituents."""
+        return self.weight if isinstance(self.weight, tuple) else (self.weight,)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its channels."""
+        return tuple(each or "count" for each in self.weights) if len(self.weights) > 1 else ("image",)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of its pixels: (n_x, n_y, 1)."""
-        return (*self.bins, 1)
+        """The shape of its pixels: (n_x, n_y, n_channels)."""
+        return (*self.bins, len(self.weights))
 
     @property
     def expressions(self) -> tuple[str, ...]:
         """What it reads."""
-        return (self.x, self.y, *(() if self.weight is None else (self.weight,)))
+        return (self.x, self.y, *(each for each in self.weights if each is not None))
 
     def array(self, chunk: Chunk) -> NDArray[np.float32]:
-        """Return the pictures of a chunk of jets, (n_jets, n_x, n_y, 1).
+        """Return the pictures of a chunk of jets, (n_jets, n_x, n_y, n_channels).
 
         Raises:
             DataError: a column is of the wrong kind, or columns differ in their numbers of constituents.
@@ -113,8 +123,9 @@ class Image:
         places = [self._pixel(flat[text], axis) for axis, text in enumerate((self.x, self.y))]
         inside = (places[0] >= 0) & (places[1] >= 0)
         pixel = np.ravel_multi_index((jet[inside], places[0][inside], places[1][inside]), (len(counts), *self.bins))
-        weight = None if self.weight is None else flat[self.weight][inside]
-        sums = np.bincount(pixel, weight, minlength=len(counts) * math.prod(self.bins))
+        weights = [None if each is None else flat[each][inside] for each in self.weights]
+        size = len(counts) * math.prod(self.bins)
+        sums = np.stack([np.bincount(pixel, weight, minlength=size) for weight in weights], axis=-1)
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by name
             pixels: NDArray[np.float32] = TRANSFORMS[self.transform](sums).astype(np.float32)
         return pixels.reshape(len(counts), *self.shape)

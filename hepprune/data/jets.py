@@ -18,9 +18,9 @@ _ARRAYS = {"x": np.float32, "y": np.int64, "weight": np.float32, "event": np.int
 class Jets:
     """Jets with what is known of them, one per row; all arrays are read-only.
 
-    x is float32 (n_jets, n_features), (n_jets, n_constituents, n_features) or, of images, (n_jets, n_x, n_y, 1); y
-    int64 (n_jets,), an index into `class_names`, 0 where there are none; weight float32 (n_jets,); event int64
-    (n_jets,), equal for jets of one collision; targets float32 (n_jets, n_targets), numbers that are to be met.
+    x is float32 (n_jets, n_features), (n_jets, n_constituents, n_features) or, of images, (n_jets, n_x, n_y,
+    n_channels); y int64 (n_jets,), an index into `class_names`, 0 where there are none; weight float32 (n_jets,); event
+    int64 (n_jets,), equal for jets of one collision; targets float32 (n_jets, n_targets), numbers that are to be met.
     """
 
     x: NDArray[np.float32]

@@ -30,7 +30,7 @@ class ImageSection(Section):
 
     x: str
     y: str
-    weight: str | None = None
+    weight: Annotated[tuple[str | None, ...], Field(min_length=1)] | str | None = None
     bins: tuple[Annotated[int, Field(gt=0, le=1024)], Annotated[int, Field(gt=0, le=1024)]]
     range: tuple[tuple[float, float], tuple[float, float]]
     transform: Annotated[str, one_of("transform", TRANSFORMS)] = "none"

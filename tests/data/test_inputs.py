@@ -64,6 +64,16 @@ def test_an_image_is_the_histogram_of_each_jet(seed: int, weighted: bool, bins: 
         assert found[jet, ..., 0] == pytest.approx(expected.astype(np.float32), rel=1e-5, abs=1e-6)
 
 
+def test_an_image_of_several_weights_has_a_channel_for_each() -> None:
+    given = chunk(x=[[0.1, 0.6, 0.6], [0.7]], y=[[0.1, 0.6, 0.7], [0.2]], w=[[1.0, 2.0, 4.0], [-8.0]])
+    axes: dict[str, Any] = {"x": "x", "y": "y", "bins": (2, 2), "range": ((0, 1), (0, 1))}
+    each = Image(weight=("w", None, "w / 2"), **axes)
+    alone = [Image(weight=weight, **axes).array(given)[..., 0] for weight in each.weights]
+    assert each.shape == (2, 2, 3)
+    assert each.array(given).tolist() == np.stack(alone, axis=-1).tolist()
+    assert values(each)[:4] == ("w[0]", "count[0]", "w / 2[0]", "w[1]")
+
+
 def test_the_high_end_of_an_image_is_excluded_and_pixels_are_transformed() -> None:
     each = Image(x="x", y="x", bins=(2, 2), range=((0, 1), (0, 1)), transform="log1p")
     found = each.array(chunk(x=[[0.0, 0.5, 1.0], [0.25, 0.25]]))

@@ -1,6 +1,7 @@
 """Recipes and jets of noise for models of other packages, whatever they take and put out."""
 
 import io
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,10 @@ def job(folder: Path, file: Path, *, n_jets: int = 50, **changes: Any) -> Contex
     for layer in network.inputs:
         *places, n_features = layer.features_shape
         for index in range(n_features):
-            values = rng.normal(size=(n_jets, *places)).astype(np.float32)
-            columns[f"{layer.name}_{index}"] = ak.from_regular(values) if places else values
+            values = rng.normal(size=(n_jets, math.prod(places))).astype(np.float32)
+            columns[f"{layer.name}_{index}"] = ak.from_regular(values) if places else values[:, 0]
+        for name, place in zip("xy", np.indices(places), strict=False) if len(places) == 2 else ():
+            columns[f"{layer.name}_{name}"] = ak.from_regular(np.tile(place.ravel(), (n_jets, 1)).astype(np.float32))
     (n_out,) = (network.widths[name] for name in network.raw_outputs)
     told = sum(np.asarray(columns[name]).reshape(n_jets, -1).sum(axis=1) for name in [*columns][1:3])
     told = np.argsort(np.argsort(told)) * max(n_out, 2) // n_jets
@@ -63,8 +66,13 @@ def job(folder: Path, file: Path, *, n_jets: int = 50, **changes: Any) -> Contex
 def _data(network: Network, n_out: int) -> dict[str, Any]:
     data: dict[str, Any] = {"file": "jets.root:Jets", "isfilled": False, "scaler": "none"}
     names = {layer.name: [f"{layer.name}_{i}" for i in range(layer.features_shape[-1])] for layer in network.inputs}
-    places = {layer.name: layer.features_shape[0] for layer in network.inputs if len(layer.features_shape) > 1}
-    data |= {"inputs": names} if len(names) > 1 else {"features": names[network.input.name]}
+    places = {layer.name: layer.features_shape[0] for layer in network.inputs if len(layer.features_shape) == 2}
+    if len((shape := network.input.features_shape) if len(names) == 1 else ()) == 3:
+        (given,), bins = names.items(), list(shape[:2])
+        image = {"x": f"{given[0]}_x", "y": f"{given[0]}_y", "weight": given[1], "bins": bins}
+        data["image"] = image | {"range": [[0, size] for size in bins]}
+    else:
+        data |= {"inputs": names} if len(names) > 1 else {"features": names[network.input.name]}
     if places:
         data["n_constituents"] = places if len(names) > 1 else places[network.input.name]
     return data | ({"classes": [f"c{i}" for i in range(n_out)]} if n_out > 1 else {"targets": "label"})

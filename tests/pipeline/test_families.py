@@ -29,6 +29,7 @@ FAMILIES = {
     "hgq_recurrent.keras": r"layer 'first' \(Activation\) would be looked up from an argument of \d+ bits, more than 12",
     "dense.keras": "",
     "steps.keras": "",
+    "image.keras": "",
     "attention.keras": BROADCAST,
     "across.keras": BROADCAST,
     "perceptron.onnx": "",

@@ -496,6 +496,8 @@ def test_an_image_is_the_only_input_or_one_of_several(tmp_path: Path) -> None:
         ({"range": [[0.8, -0.8], [-1, 1]]}, "from a low end to a higher one, not from 0.8 to -0.8"),
         ({"range": [[0, float("inf")], [-1, 1]]}, "data.image.range.0.1: Input should be a finite number"),
         ({"bins": [16]}, "data.image.bins"),
+        ({"weight": []}, "data.image.weight: Tuple should have at least 1 item"),
+        ({"weight": ["pt", None, "pt"]}, "the feature 'pt' is named twice"),
         ({"bins": [16, 0]}, "data.image.bins"),
         ({"transform": "log2p"}, "unknown transform 'log2p'; choose one of: log1p"),
         ({"z": "pt"}, "unknown key; known here: x, y, weight, bins, range, transform"),
