@@ -66,11 +66,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def frameworks(session: nox.Session) -> None:
-    """Run the tests that ask HGQ2, PQuantML and Brevitas themselves, which get an environment of their own."""
+    """Run the tests that ask HGQ2, PQuantML, Brevitas and QKeras of Keras 3, in two environments of their own."""
     _installed(session, *PINNED)
-    python = _clean(session, "frameworks")
-    session.run(python, *INSTALL, "--requirement", "tests/frontends/frameworks.txt", external=True)
-    named = dict.fromkeys(("HGQ_PYTHON", "PQUANT_PYTHON", "BREVITAS_PYTHON"), python)
+    named = dict.fromkeys(("HGQ_PYTHON", "PQUANT_PYTHON", "BREVITAS_PYTHON"), _having(session, "frameworks"))
+    named["QKERAS3_PYTHON"] = _having(session, "qkeras3")
     session.run("pytest", "-n", "2", "--dist", "loadgroup", "tests/frontends", *session.posargs, env=named)
 
 
@@ -103,6 +102,13 @@ def packages(session: nox.Session) -> None:
         archive.extractall(filter="data")
     session.chdir(sources.name.removesuffix(".tar.gz"))
     session.run("make", "hls", *session.posargs, external=True)
+
+
+def _having(session: nox.Session, frameworks: str) -> str:
+    """Return the interpreter of a new environment with the frameworks of a list."""
+    python = _clean(session, frameworks)
+    session.run(python, *INSTALL, "--requirement", f"tests/frontends/{frameworks}.txt", external=True)
+    return python
 
 
 def _clean(session: nox.Session, name: str) -> str:
