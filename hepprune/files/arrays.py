@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import HeppruneError
 
-_DAMAGE = (
+DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, ArithmeticError, AttributeError, EOFError, LookupError),
     *(MemoryError, OSError, RuntimeError, SyntaxError, SystemError, TypeError, ValueError),
 )
@@ -31,5 +31,5 @@ def read(path: Path, *, max_bytes: int) -> dict[str, NDArray[Any]]:
         with warnings.catch_warnings(), np.load(path, allow_pickle=False) as found:
             warnings.simplefilter("ignore")  # of headers that Python 2 wrote
             return {name: np.asarray(found[name]) for name in found.files}
-    except _DAMAGE as problem:
+    except DAMAGE as problem:
         raise HeppruneError(str(problem) or type(problem).__name__) from problem

@@ -127,10 +127,8 @@ def _wide(values: Mapping[str, Variables], names: Sequence[str], side: str) -> d
     if width <= adders.MAX_PORT:
         return {}
     finest = max(kifs, key=lambda name: kifs[name][2])
-    return {
-        finest: f"layer '{finest}' makes the {side}s {width} bits wide and the simulation of the Verilog takes up to "
-        f"{adders.MAX_PORT}; give it a coarser result type"
-    }
+    bits = f"{width} bits wide and the simulation of the Verilog takes up to {adders.MAX_PORT}"
+    return {finest: f"layer '{finest}' makes the {side}s {bits}; give it a coarser result type"}
 
 
 @torch.no_grad()

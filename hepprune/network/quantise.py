@@ -138,9 +138,8 @@ def limited(quantiser: FixedPoint) -> Tensor:
     """Return the nearest whole number to each in range under every digit limit that may bind, (n_limits, n_values)."""
     low, high = quantiser.integer_range
     each = np.arange(low, high + 1)
-    return torch.as_tensor(
-        np.stack([digits.nearest(each, low, high, limit) for limit in range(_most(quantiser.width) + 1)])
-    )
+    limits = range(_most(quantiser.width) + 1)
+    return torch.as_tensor(np.stack([digits.nearest(each, low, high, limit) for limit in limits]))
 
 
 def weights(values: Tensor, quantiser: Quantiser, digit_limit: Tensor) -> Tensor:

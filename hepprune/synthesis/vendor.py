@@ -25,11 +25,8 @@ from hepprune.synthesis.tools import synthesis_tool
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")  # no option of a command either
-_HLS_COMMANDS = {
-    "vitis-run": ("vitis-run", "--mode", "hls", "--tcl", "build_prj.tcl"),
-    "vitis_hls": ("vitis_hls", "-f", "build_prj.tcl"),
-    "vivado_hls": ("vivado_hls", "-f", "build_prj.tcl"),
-}
+_HLS_OPTIONS = {"vitis-run": ("--mode", "hls", "--tcl"), "vitis_hls": ("-f",), "vivado_hls": ("-f",)}
+_HLS_COMMANDS = {program: (program, *options, "build_prj.tcl") for program, options in _HLS_OPTIONS.items()}
 _HLS = tuple(_HLS_COMMANDS)
 _VERSION_OPTIONS = {"vitis-run": "--version"}  # the others take -version
 _VERSION_LIMIT_S = 120.0

@@ -139,12 +139,8 @@ def _instance(graph: Any, part: Sequence[int], put_out: Container[int]) -> Insta
     tables = list(dict.fromkeys(graph.ops[i].data for i in part if graph.ops[i].opcode == _TABLE))
     ops = [_moved(graph.ops[i], places, {table: number for number, table in enumerate(tables)}) for i in order]
     writes = tuple(place for place in part if place in put_out)
-    return Instance(
-        graph=_graph(graph, ops, [places[i] for i in writes], [graph.lookup_tables[i] for i in tables]),
-        reads=tuple(graph.ops[i].id0 for i in ports),
-        operations=tuple(part),
-        writes=writes,
-    )
+    whole = _graph(graph, ops, [places[i] for i in writes], [graph.lookup_tables[i] for i in tables])
+    return Instance(graph=whole, reads=tuple(graph.ops[i].id0 for i in ports), operations=tuple(part), writes=writes)
 
 
 def _moved(op: Any, places: Mapping[int, int], tables: Mapping[int, int]) -> Any:

@@ -81,12 +81,9 @@ def _references(structure: Any) -> Iterator[tuple[Reference, Mapping[str, Any]]]
 
 
 def _names_value(structure: Any) -> bool:
-    return (
-        isinstance(structure, list)
-        and len(structure) in {3, 4}
-        and isinstance(structure[0], str)
-        and (structure[0] == _CONSTANT or all(isinstance(number, int) for number in structure[1:3]))
-    )
+    if not isinstance(structure, list) or len(structure) not in {3, 4} or not isinstance(structure[0], str):
+        return False
+    return structure[0] == _CONSTANT or all(isinstance(number, int) for number in structure[1:3])
 
 
 def _old(node: Any) -> LayerCall:

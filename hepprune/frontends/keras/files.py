@@ -3,13 +3,13 @@
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hepprune.errors import NetworkError, explained
+from hepprune.files.arrays import DAMAGE
 from hepprune.frontends.keras.hdf5 import ArrayFile, joined, opened
 from hepprune.frontends.keras.registry import LAYERS, Floats
 
@@ -20,11 +20,6 @@ _MAX_CONFIG = 2**24
 _WEIGHTS = ("{}_weights.h5", "{}.weights.h5", "model.weights.h5", "model_weights.h5", "weights.h5", "{}.h5")
 _OLDER = "_layer_checkpoint_dependencies"  # in files of Keras up to 2.14, whose numbers of 2.13 have gaps
 _BIT_WIDTH = re.compile(r"/(fixed|float)_point_quantizer(_k[bi][if])?(_\d{1,9})?/")
-# What h5py, zipfile, zlib and json raise on damaged or foreign content.
-_DAMAGE = (
-    zipfile.BadZipFile, zlib.error, ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError,
-    RuntimeError, TypeError, ValueError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ def read_model(path: Path) -> KerasModel:
     """
     if not path.is_file():
         raise NetworkError(f"no model file at '{path}'")
-    with explained(NetworkError, f"'{path}' cannot be read as a model of Keras:", *_DAMAGE, NetworkError):
+    with explained(NetworkError, f"'{path}' cannot be read as a model of Keras:", *DAMAGE, NetworkError):
         return _read(path)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import FixedPoint, Quantiser, digits
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.checking import acting, acting_arrays
@@ -41,9 +41,7 @@ def filled(network: Network, model: KerasModel) -> KerasModel:
         if _changed(native, [(wanted[name], before.network[name]) for name in before.parts[path]])
     }
     described = with_layers(model.config, {path: native.config for path, native in changed.items()})
-    layers = {
-        path: _stored(stored, changed[path]) if path in changed else stored for path, stored in model.layers.items()
-    }
+    layers = {path: _stored(each, changed[path]) if path in changed else each for path, each in model.layers.items()}
     after = replace(model, config=described, layers=layers)
     try:
         lowered = lower(after)
@@ -76,9 +74,7 @@ def same_graph(network: Network, like: Network) -> None:
     for layer in network:
         other = like[layer.name]
         if type(layer) is not type(other) or network.sources.get(layer.name) != like.sources.get(layer.name):
-            raise NetworkError(
-                f"layer '{layer.name}' is another kind, or reads others, than in the model it is written as"
-            )
+            raise refused(layer.name, "is another kind, or reads others, than in the model it is written as")
 
 
 @torch.no_grad()

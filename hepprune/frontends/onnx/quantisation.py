@@ -63,9 +63,8 @@ class Quantisation:
         if scale.size == 1:
             return FixedPoint(self.bits, int(integer.item()), self.signed, *modes)
         width, signed = np.full(scale.shape, self.bits), np.full(scale.shape, self.signed)
-        return FixedPoints(
-            width=width, integer=integer.astype(np.int64), signed=signed, rounding=modes[0], overflow=modes[1]
-        )
+        whole, (rounding, overflow) = integer.astype(np.int64), modes
+        return FixedPoints(width=width, integer=whole, signed=signed, rounding=rounding, overflow=overflow)
 
 
 class QuantiserAttributes(NamedTuple):

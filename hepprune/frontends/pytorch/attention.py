@@ -107,9 +107,8 @@ def attentions(network: Network, slots: tuple[Slot, ...]) -> list[AttentionLayer
     readers = defaultdict[str, list[str]](list)
     for name, source in ((name, source) for name, sources in network.sources.items() for source in sources):
         readers[source].append(name)
-    titles = dict.fromkeys(
-        slot.target.rpartition(".")[0] for slot in slots if slot.target.endswith(("in_proj_weight", "q_proj_weight"))
-    )
+    projections = (slot.target for slot in slots if slot.target.endswith(("in_proj_weight", "q_proj_weight")))
+    titles = dict.fromkeys(target.rpartition(".")[0] for target in projections)
     found = (_attention(network, slots, title, readers) for title in titles)
     return [each for each in found if each is not None]
 

@@ -48,10 +48,8 @@ class Lookup(Layer):
 
         A gradient goes through with the slope between the entries on both sides.
         """
-        step, least = (
-            torch.as_tensor(np.asarray(each), dtype=arriving.dtype, device=arriving.device)
-            for each in (self.argument_type.step, self.argument_type.minimum)
-        )
+        kind = self.argument_type
+        step, least = (torch.as_tensor(np.asarray(each)).to(arriving) for each in (kind.step, kind.minimum))
         found = torch.round((arriving - least) / step).nan_to_num().clamp(0, self.table.shape[-1] - 1).long()
         table = self.table.expand(*arriving.shape, -1)
 
@@ -73,7 +71,5 @@ class Lookup(Layer):
         """Return the function of every value of a shape, row by row, as a layer of its own."""
         tables = self.table.expand(*shape, -1).reshape(-1, 1, self.table.shape[-1])
         kinds = spread(self.argument_type, shape)
-        return [
-            Lookup(self.name, table if kind else table[..., :1], kind or FixedPoint(1, 1, signed=False))
-            for table, kind in zip(tables, kinds, strict=True)
-        ]
+        bit, pairs = FixedPoint(1, 1, signed=False), zip(tables, kinds, strict=True)
+        return [Lookup(self.name, table if kind else table[..., :1], kind or bit) for table, kind in pairs]

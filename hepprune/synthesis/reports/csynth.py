@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, ParseError
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
-from hepprune.synthesis.reports.modules import layer_of
+from hepprune.synthesis.reports.modules import of_module
 from hepprune.synthesis.reports.registry import bounded, report_parser
 from hepprune.synthesis.reports.tables import cycles, number, part_cycles, part_number
 
@@ -67,13 +67,9 @@ def _layer(name: str, module: Element) -> LayerMeasurement:
     """Return what is known of a module; what is missing or unreadable of it is unknown."""
     area, overall = "AreaEstimates/Resources/", "PerformanceEstimates/SummaryOfOverallLatency/"
     tags = resource_tags({each.tag for each in module.iterfind(f"{area}*")})
-    return LayerMeasurement(
-        layer=layer_of(name),
-        module=name,
-        resources=Resources(**{name: part_number(module.findtext(area + tag) or "") for name, tag in tags.items()}),
-        latency_cycles=part_cycles(module.findtext(overall + "Worst-caseLatency") or ""),
-        interval_cycles=part_cycles(module.findtext(overall + "PipelineInitiationInterval") or ""),
-    )
+    counts = {name: part_number(module.findtext(area + tag) or "") for name, tag in tags.items()}
+    cycles_of = (module.findtext(overall + key) or "" for key in ("Worst-caseLatency", "PipelineInitiationInterval"))
+    return of_module(name, Resources(**counts), *map(part_cycles, cycles_of))
 
 
 def resource_tags(there: Collection[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
 from hepprune.synthesis.reports.csynth import DSP_TAGS, fits, tool_of
-from hepprune.synthesis.reports.modules import buffers, layer_of
+from hepprune.synthesis.reports.modules import buffers, of_module
 from hepprune.synthesis.reports.registry import report_parser, required_clock
 from hepprune.synthesis.reports.tables import UNKNOWN, Row, cycles, number, part_cycles, part_number, tables
 
@@ -101,13 +101,7 @@ def _modules(found: list[list[Row]]) -> Iterator[LayerMeasurement]:
         if len(row.cells) > 1 and row.cells[0] != "Total":
             module = row.cells[1]
             latency, interval = timed.get(row.cells[0], (None, None))
-            yield LayerMeasurement(
-                layer=layer_of(module) or layer_of(row.cells[0]),
-                module=module,
-                resources=_part(heading, row),
-                latency_cycles=latency,
-                interval_cycles=interval,
-            )
+            yield of_module(module, _part(heading, row), latency, interval, also=row.cells[0])
 
 
 def _latencies(found: list[list[Row]]) -> Iterator[tuple[str, tuple[int | None, int | None]]]:
@@ -157,9 +151,9 @@ def parse_tree(path: Path, text: str, clock_ns: float | None = None) -> Measurem
     latency = cycles(_cell(top, columns, "Latency", path), what="the latency", path=path, line=top.line)
     met = _met(top, columns, path, turned=_is_turned(version, rows, columns))
     # in this tree a `-` is none
-    bram18, dsp, ff, lut, uram = (
-        number(_cell(top, columns, name, path), what=name, path=path, line=top.line) or 0.0 for name in _COUNTS
-    )
+    cells = {name: _cell(top, columns, name, path) for name in _COUNTS}
+    counts = (number(cell, what=name, path=path, line=top.line) or 0.0 for name, cell in cells.items())
+    bram18, dsp, ff, lut, uram = counts
     return Measurement(
         stage="csynth",
         tool=tool_of(version),
@@ -244,10 +238,4 @@ def _module(row: Row, columns: dict[str, int]) -> LayerMeasurement:
     cells = {name: _known_cell(row, columns, name) or "" for name in (*_COUNTS, "Latency", "Interval")}
     bram18, dsp, ff, lut, uram = (0.0 if cells[name] in UNKNOWN else part_number(cells[name]) for name in _COUNTS)
     resources = Resources(lut=lut, ff=ff, dsp=dsp, bram18=bram18, uram=uram)
-    return LayerMeasurement(
-        layer=layer_of(module),
-        module=module,
-        resources=resources,
-        latency_cycles=part_cycles(cells["Latency"]),
-        interval_cycles=part_cycles(cells["Interval"]),
-    )
+    return of_module(module, resources, part_cycles(cells["Latency"]), part_cycles(cells["Interval"]))

@@ -23,6 +23,14 @@ def layer_of(module: str) -> str | None:
     return None if found is None else f"config{next(filter(None, found.groups()))}"
 
 
+def of_module(
+    module: str, resources: Resources, latency: int | None = None, interval: int | None = None, *, also: str = ""
+) -> LayerMeasurement:
+    """Return what is known of a module, whose name or the one that it has `also` says its layer."""
+    found = LayerMeasurement(layer=layer_of(module) or layer_of(also), module=module, resources=resources)
+    return replace(found, latency_cycles=latency, interval_cycles=interval)
+
+
 @dataclass(frozen=True)
 class Declared:
     """A layer as hls4ml declares it: the Network's name for it, and the kind of its settings (`dense`, `activ`)."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from hepprune.errors import ReportError, explained
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
-from hepprune.synthesis.reports.modules import layer_of
+from hepprune.synthesis.reports.modules import of_module
 from hepprune.synthesis.reports.registry import UNKNOWN, bounded, report_parser, required_clock
 from hepprune.synthesis.reports.solution import loaded
 from hepprune.synthesis.reports.tables import number, part_number
@@ -34,13 +34,8 @@ def parse_fit(path: Path, text: str, clock_ns: float | None = None) -> Measureme
     clocks, used = (_nodes(data, f"quartusFit{name}Summary", path) for name in ("Clock", "ResourceUsage"))
     fastest = 1e3 / _mhz(clocks[0].get("clock fmax"), path)
     lut, ff, dsp = (_count(used[0].get(name), name, path) for name in ("alut", "reg", "dsp"))
-    layers = tuple(
-        LayerMeasurement(
-            **_function(node),
-            resources=Resources(lut=_part(node.get("alut")), ff=_part(node.get("reg")), dsp=_part(node.get("dsp"))),
-        )
-        for node in used[1:]
-    )
+    counts = ([_part(node.get(key)) for key in ("alut", "reg", "dsp")] for node in used[1:])
+    layers = tuple(_function(node, _packed(*each)) for node, each in zip(used[1:], counts, strict=True))
     return Measurement(
         stage="route",
         tool="quartus",
@@ -53,10 +48,9 @@ def parse_fit(path: Path, text: str, clock_ns: float | None = None) -> Measureme
     )
 
 
-def _function(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a kernel's `layer` and `module`; the name is cut short, the compiler's own name is whole."""
-    name = str(node.get("name"))
-    return {"layer": layer_of(name) or layer_of(str(node.get("compiler_name"))), "module": name}
+def _function(node: Mapping[str, Any], resources: Resources, *cycles: int | None) -> LayerMeasurement:
+    """Return what is known of a kernel; its name is cut short, the compiler's own name is whole."""
+    return of_module(str(node.get("name")), resources, *cycles, also=str(node.get("compiler_name")))
 
 
 @report_parser("oneapi_area", mark=r"^\s*\{\s*\"columns\"\s*:\s*\[\s*\"\"\s*,\s*\"ALUTs")
@@ -68,8 +62,8 @@ def parse_area(path: Path, text: str, clock_ns: float | None = None) -> Measurem
     """
     system, *nodes = lines(path, text)
     kernels = [node for node in nodes if node.get("type") == "function" and node.get("parent") == 0]
-    rows = [(_function(node), _used(node.get("total_kernel_resources"))) for node in kernels]
-    return _estimated(path, text, _row(system.get("total"), path), rows, clock_ns=clock_ns)
+    layers = tuple(_function(node, _used(node.get("total_kernel_resources"))) for node in kernels)
+    return _estimated(path, text, _row(system.get("total"), path), layers, clock_ns=clock_ns)
 
 
 @report_parser("oneapi_summary", mark=r"^\s*\{\s*\"name\"\s*:\s*\"Kernel Summary\"")
@@ -83,12 +77,12 @@ def parse_summary(path: Path, text: str, clock_ns: float | None = None) -> Measu
     total = next((node for node in nodes if node.get("name") == "Total"), {})
     compiled = {str(node.get("name")): node for node in nodes if "compiler_name" in node}
     kernels = [node for node in nodes if node.get("parent") == "estimatedResources" and "classes" not in node]
-    rows = [(_function(compiled.get(str(node.get("name")), node)), _used(node.get("data"))) for node in kernels]
-    return _estimated(path, text, _row(total.get("data"), path), rows, clock_ns=clock_ns)
+    layers = tuple(_function(compiled.get(str(node.get("name")), node), _used(node.get("data"))) for node in kernels)
+    return _estimated(path, text, _row(total.get("data"), path), layers, clock_ns=clock_ns)
 
 
 def _estimated(
-    path: Path, text: str, total: Resources, rows: list[tuple[dict[str, Any], Resources]], *, clock_ns: float | None
+    path: Path, text: str, total: Resources, layers: tuple[LayerMeasurement, ...], *, clock_ns: float | None
 ) -> Measurement:
     return Measurement(
         stage="csynth",
@@ -97,7 +91,7 @@ def _estimated(
         part=UNKNOWN,
         clock_ns=required_clock(path, clock_ns),
         resources=total,
-        layers=tuple(LayerMeasurement(**function, resources=resources) for function, resources in rows),
+        layers=layers,
     )
 
 
@@ -137,9 +131,7 @@ def _timed(kernel: Mapping[str, Any], blocks: Mapping[str, Mapping[str, Any]], p
     interval, latency = _largest([_count(block.get("ii"), "ii", path) for block in own]), None
     with suppress(ReportError):  # of an unreadable block nobody knows whether it is the longest
         latency = _largest([_count(block.get("lt"), "lt", path) for block in own])
-    return LayerMeasurement(
-        **_function(kernel), resources=Resources(), latency_cycles=latency, interval_cycles=interval
-    )
+    return _function(kernel, Resources(), latency, interval)
 
 
 def _largest(values: list[float | None]) -> int | None:
@@ -194,7 +186,7 @@ def _used(data: Any) -> Resources:
     return _packed(lut, ff, dsp, halves)
 
 
-def _packed(lut: float | None, ff: float | None, dsp: float | None, halves: float | None) -> Resources:
+def _packed(lut: float | None, ff: float | None, dsp: float | None, halves: float | None = 0.0) -> Resources:
     return Resources(lut=lut, ff=ff, dsp=None if dsp is None or halves is None else dsp + halves / _PACKED)
 
 

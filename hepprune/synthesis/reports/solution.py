@@ -9,7 +9,7 @@ from typing import Any
 from hepprune.errors import ReportError, explained
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
 from hepprune.synthesis.reports.csynth import fits, resource_tags
-from hepprune.synthesis.reports.modules import layer_of
+from hepprune.synthesis.reports.modules import of_module
 from hepprune.synthesis.reports.registry import UNKNOWN, bounded, report_parser
 from hepprune.synthesis.reports.tables import cycles, number, part_cycles, part_number
 
@@ -72,9 +72,7 @@ def _layer(name: str, metrics: Any) -> LayerMeasurement:
     area, latency = (part if isinstance(part, dict) else {} for part in parts)
     counts = {count: part_number(str(area[tag])) for count, tag in _tags(area).items()}
     worst, interval = part_cycles(str(latency.get("LatencyWorst", ""))), part_cycles(_interval(latency))
-    return LayerMeasurement(
-        layer=layer_of(name), module=name, resources=Resources(**counts), latency_cycles=worst, interval_cycles=interval
-    )
+    return of_module(name, Resources(**counts), worst, interval)
 
 
 def _tags(area: Mapping[str, Any]) -> dict[str, str]:

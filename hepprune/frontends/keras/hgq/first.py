@@ -92,18 +92,16 @@ def _held(values: Floats, fraction: Floats, rounding: str) -> FixedPoints:
     """Return types that just hold the rounded values, of no bits where they are zero."""
     places = np.broadcast_to(fraction, values.shape).astype(np.int64)
     sign, integer = holding(values, (np.zeros_like(places), -places, places), rounding)
-    return FixedPoints(
-        width=sign + integer + places, integer=sign + integer, signed=sign > 0, rounding=rounding, overflow="SAT"
-    )
+    bits, signed = sign + integer, sign > 0
+    return FixedPoints(width=bits + places, integer=bits, signed=signed, rounding=rounding, overflow="SAT")
 
 
 def _result(native: Native, shape: Shape, rounding: str) -> Any:
     """Return the type of a layer's values."""
     fraction = _bits(native, "activation_bw", "paq_conf", (1, *shape))[0].astype(np.int64)
     whole = np.full_like(fraction, _INTEGER)
-    return plain(
-        FixedPoints(width=fraction + whole, integer=whole, signed=whole > 0, rounding=rounding, overflow="SAT")
-    )
+    width, signed = fraction + whole, whole > 0
+    return plain(FixedPoints(width=width, integer=whole, signed=signed, rounding=rounding, overflow="SAT"))
 
 
 def _folded(native: Native, kernel: Floats, bias: Floats) -> tuple[Floats, Floats]:

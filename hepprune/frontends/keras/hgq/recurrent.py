@@ -158,15 +158,9 @@ def _of_values(native: Native, layer: Recurrent, layers: Layers) -> Iterator[tup
     """Yield the places of quantisers of values, what is there now, and for how many values."""
     incoming = layers.get(native.part("input"))
     yield "iq", None if incoming is None else incoming.result, layer.n_in
-    kinds = {
-        "argument_type": layer.argument_type,
-        "activation_type": layer.act.result,
-        "recurrent_activation_type": layer.gate.result,
-        "state_type": layer.state_type,
-        "passed_type": layer.passed_type,
-    }
+    kinds = layer.settings()
     for name, place in _places(native, layer).items():
-        yield place, kinds[name], layer.n_out * (1 + (place == "praq"))
+        yield place, kinds.get(name), layer.n_out * (1 + (place == "praq"))
 
 
 def _held(native: Native, place: str, kind: ValueTypes, acting: Floats) -> dict[str, Floats]:

@@ -67,9 +67,8 @@ def sizes(native: Native, shape: Shape) -> Edges:
 def tables(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return what hands values to the edges, their tables, and what sums them."""
     edges = sizes(native, only(native, arriving))
-    arguments, outputs = (
-        _by_edge(native, key, place, edges) for key, place in (("iq_conf", "iq"), ("toq_conf", "toq"))
-    )
+    sides = (("iq_conf", "iq"), ("toq_conf", "toq"))
+    arguments, outputs = (_by_edge(native, key, place, edges) for key, place in sides)
     table = _table(native, edges, holder(arguments), outputs)
     kept = torch.nonzero(table.ne(0).any(dim=-1).reshape(-1, table.shape[-2]).any(dim=0)).flatten()
     kept = kept if len(kept) else torch.zeros(1, dtype=torch.long)

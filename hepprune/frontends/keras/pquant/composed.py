@@ -1,5 +1,6 @@
 """Layers of PQuantML that are made of others of its layers: separable convolutions and attention."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -96,9 +97,8 @@ def _insides(native: Native) -> dict[str, Inside]:
     last = _own(native, **width, quantize_input=True, quantize_output=native.config.get("quantize_output", False))
     steps = _own(native, axis=[-1], quantize_input=True, quantize_output=True)
     named = {role: native.part(role) for role in _PROJECTIONS}
-    found = {
-        role: inside(native, f"{role[0]}_proj", name=name, kind="PQDense", config=first) for role, name in named.items()
-    }
+    dense = functools.partial(inside, native, kind="PQDense", config=first)
+    found = {role: dense(f"{role[0]}_proj", name=name) for role, name in named.items()}
     found["softmax"] = inside(native, "softmax", name=native.part("softmax"), kind="PQSoftmax", config=steps)
     found["output"] = inside(native, "out_proj", kind="PQDense", config=last)
     return found

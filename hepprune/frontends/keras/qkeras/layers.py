@@ -1,6 +1,6 @@
-"""Layers of QKeras: those of Keras with a quantiser for each array and each activation."""
+"""Mapping[str, Layer] of QKeras: those of Keras with a quantiser for each array and each activation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -14,19 +14,7 @@ from hepprune.frontends.keras.layers import activations, einsum, weighted
 from hepprune.frontends.keras.layers.einsum import contraction
 from hepprune.frontends.keras.qkeras.functions import QuantisedFunction, activation, is_quantiser
 from hepprune.frontends.keras.qkeras.quantisers import Described, held, parse, scale_of, used, weights
-from hepprune.frontends.keras.registry import (
-    LAYERS,
-    Fill,
-    Floats,
-    Layers,
-    Lower,
-    Native,
-    Part,
-    Parts,
-    after,
-    only,
-    register,
-)
+from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Lower, Native, Part, Parts, after, only, register
 from hepprune.network import Activation, BatchNorm, Layer, Merge, ReLU, Shape, Weighted
 
 Float32s = NDArray[np.float32]
@@ -111,7 +99,7 @@ def filling(plain: Fill, *keys: str) -> Fill:
     `keys` name the quantisers of the kernels in the order of Keras' arrays; the array after them is the bias.
     """
 
-    def fill(native: Native, layers: Layers) -> Native:
+    def fill(native: Native, layers: Mapping[str, Layer]) -> Native:
         filled = plain(native, layers)
         kernels = [layer for layer in layers.values() if isinstance(layer, Weighted)]
         types = [*(layer.weight_type for layer in kernels), kernels[-1].bias_type]
@@ -132,7 +120,9 @@ def _float32(native: Native) -> list[Float32s]:
     return [np.asarray(array, np.float32) for array in native.weights]
 
 
-def _arrays(plain: Fill, native: Native, layers: Layers, change: Callable[[Weighted], Layer]) -> list[Float32s]:
+def _arrays(
+    plain: Fill, native: Native, layers: Mapping[str, Layer], change: Callable[[Weighted], Layer]
+) -> list[Float32s]:
     changed = {name: change(layer) if isinstance(layer, Weighted) else layer for name, layer in layers.items()}
     found = _float32(plain(native, changed))
     return found if len(found) > len(layers) else [*found, np.zeros_like(found[-1][..., :1])]

@@ -55,12 +55,8 @@ class Described:
         """The quantiser as Keras' JSON, without what is only known to Python."""
         left_out = {"scale_axis", "var_name", "use_ste", "use_variables", "is_quantized_clip"}
         left_out |= {"post_training_scale"} if self.settings.get("post_training_scale") is None else set()
-        return {
-            "class_name": self.kind,
-            "config": {key: value for key, value in self.settings.items() if key not in left_out},
-            "registered_name": self.kind,
-            "module": "qkeras.quantizers",
-        }
+        config = {key: value for key, value in self.settings.items() if key not in left_out}
+        return {"class_name": self.kind, "config": config, "registered_name": self.kind, "module": "qkeras.quantizers"}
 
     def scaled_to_weights(self) -> "Described":
         """Return the quantiser as layers use it for kernels: without an alpha, a power of two per channel."""

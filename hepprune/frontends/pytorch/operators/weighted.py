@@ -88,9 +88,8 @@ def unpacked(built: Assembly, chosen: Tensor, packed: str, *, title: str) -> Val
     n_places = built.n_jets * math.prod(built.shapes[packed][:-1])
     if not isinstance(before, Dense) or chosen.numel() != n_places * len(rows):
         return None
-    layer = before.rebuilt(
-        name=built.name(title), weight=before.weight[rows], bias=before.bias[rows], digit_limit=before.digit_limit[rows]
-    )
+    arrays = {name: getattr(before, name)[rows] for name in ("weight", "bias", "digit_limit")}
+    layer = before.rebuilt(name=built.name(title), **arrays)
     name = built.add(layer, *built.sources[packed])
     for found, native in ((weight, Dense.used_weight), (bias, Dense.used_bias)):
         if found is not None and found.origin is not None:
