@@ -99,15 +99,9 @@ def export(
     nodes, outputs = layers.distinct(layers.described(network, io_type=io_type, strategy=strategy), network.outputs)
     table, space = _names(nodes, name, namespace)
     with torch.no_grad(), replacing_folder(folder) as new:
-        options = {
-            "project_name": table.top[name],
-            "part": part,
-            "io_type": io_type,
-            "clock_period": clock_ns,
-            "clock_uncertainty": f"{100 * clock_uncertainty:g}%",
-            "namespace": space,
-            "write_weights_txt": not weights_in_headers,
-        }
+        options: dict[str, Any] = {"project_name": table.top[name], "part": part, "io_type": io_type}
+        options |= {"clock_period": clock_ns, "clock_uncertainty": f"{100 * clock_uncertainty:g}%"}
+        options |= {"namespace": space, "write_weights_txt": not weights_in_headers}
         graph = modelgraph.build(nodes, outputs, table, new, options, traced=not weights_in_headers)
         modelgraph.write(graph)
         _finish(new, folder)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from operator import add, mul, sub
+from typing import Any
 
 import numpy as np
 
@@ -103,14 +104,7 @@ def layer_norm(place: Place, layer: LayerNorm) -> list[HlsLayer]:
     power = -round(math.log10(layer.epsilon))
     if power < 1 or not math.isclose(layer.epsilon, 10.0**-power, rel_tol=1e-3):
         raise place.refused(f"has epsilon {layer.epsilon:g}; hls4ml knows 0.1, 0.01, ...", "train it with one of these")
-    attributes = {
-        "n_in": place.n_values,
-        "seq_len": math.prod(place.shape[:-1]),
-        "axis": 2,
-        "epsilon_power_of_10": power,
-        "gamma_data": layer.scale.numpy(),
-        "beta_data": layer.shift.numpy(),
-        "accum_t": fixed(_ACCUMULATOR),
-        "table_t": fixed(_INVERSE_ROOT),
-    }
+    attributes: dict[str, Any] = {"n_in": place.n_values, "seq_len": math.prod(place.shape[:-1]), "axis": 2}
+    attributes |= {"epsilon_power_of_10": power, "gamma_data": layer.scale.numpy(), "beta_data": layer.shift.numpy()}
+    attributes |= {"accum_t": fixed(_ACCUMULATOR), "table_t": fixed(_INVERSE_ROOT)}
     return [replace(place.node("LayerNormalization", attributes, scale=_CONSTANT, bias=_CONSTANT), exact=False)]

@@ -29,17 +29,13 @@ def softmax(place: Place, layer: Softmax) -> list[HlsLayer]:
     # 0.0003) and keeps the logits' last place while 12 bits allow it.
     difference_bits = min(max(place.arriving_types[0].fraction, 1) + 3, _MAX_TABLE_BITS)
     sum_bits = place.arriving[0][axis].bit_length()
-    tables = {
-        "implementation": "stable",
-        "inp_norm_t": fixed(FixedPoint(difference_bits, 3, False, "TRN", "SAT")),
-        "exp_table_t": fixed(PROBABILITY),
-        "exp_table_size": 2**difference_bits,
-        "accum_t": fixed(FixedPoint(17 + sum_bits, sum_bits, False)),
-        "inv_inp_t": fixed(FixedPoint(10, sum_bits, False, "RND", "SAT")),
-        "inv_table_t": fixed(PROBABILITY),
-        "inv_table_size": 2**10,
-    }
-    return [replace(place.node("Softmax", _slices(place, axis) | tables), exact=False)]
+    tables = dict.fromkeys(("exp_table_t", "inv_table_t"), PROBABILITY)
+    tables["accum_t"] = FixedPoint(17 + sum_bits, sum_bits, False)
+    tables["inp_norm_t"] = FixedPoint(difference_bits, 3, False, "TRN", "SAT")
+    tables["inv_inp_t"] = FixedPoint(10, sum_bits, False, "RND", "SAT")
+    attributes = _slices(place, axis) | {name: fixed(kind) for name, kind in tables.items()}
+    attributes |= {"implementation": "stable", "exp_table_size": 2**difference_bits, "inv_table_size": 2**10}
+    return [replace(place.node("Softmax", attributes), exact=False)]
 
 
 def argmax(place: Place, _layer: Argmax) -> list[HlsLayer]:

@@ -17,6 +17,14 @@ from hepprune.frontends.pytorch.values import Constant, Value
 from hepprune.network import Merge, Network
 
 Sizes = Callable[[Network], Sequence[int]]
+# With a constant and a factor of it: the scale and the shift, and how a layer that has these gives the constant back.
+_WAYS: dict[str, tuple[Callable[[Tensor, float], tuple[Any, Any]], Callable[[Any, float], Tensor]]] = {
+    "add": (lambda constant, alpha: (1, alpha * constant), lambda at, alpha: at.used_shift() / alpha),
+    "sub": (lambda constant, alpha: (1, -alpha * constant), lambda at, alpha: -at.used_shift() / alpha),
+    "rsub": (lambda constant, alpha: (-alpha, constant), lambda at, _: at.used_shift()),
+    "mul": (lambda constant, _: (constant, 0), lambda at, _: at.used_scale()),
+    "div": (lambda constant, _: (1 / constant, 0), lambda at, _: 1 / at.used_scale()),
+}
 
 
 @operator("add", "sub", "rsub", "mul", "div", "maximum", "minimum", "neg")
@@ -111,17 +119,9 @@ def _without_jets(sizes: Sizes | None, given: tuple[int, ...], rank: int) -> Siz
 
 
 def _affine(kind: str, constant: Tensor, alpha: float, title: str) -> tuple[Tensor, Tensor]:
-    one, zero = torch.ones_like(constant), torch.zeros_like(constant)
-    found = {
-        "add": lambda: (one, alpha * constant),
-        "sub": lambda: (one, -alpha * constant),
-        "rsub": lambda: (-alpha * one, constant),
-        "mul": lambda: (constant, zero),
-        "div": lambda: (1 / constant, zero),
-    }
-    if kind not in found:
+    if kind not in _WAYS:
         raise refused(title, f"is not a sum or product with a constant ({kind})")
-    scale, shift = found[kind]()
+    scale, shift = (torch.zeros_like(constant) + each for each in _WAYS[kind][0](constant, alpha))
     if not torch.isfinite(scale).all():
         raise refused(title, "divides by zero")
     return scale, shift
@@ -134,14 +134,7 @@ def _stored(
     if not isinstance(other, Constant):
         return
     shape = other.tensor.shape
-    ways: dict[str, Callable[[Any], Tensor]] = {
-        "add": lambda at: at.used_shift() / alpha,
-        "sub": lambda at: -at.used_shift() / alpha,
-        "rsub": lambda at: at.used_shift(),
-        "mul": lambda at: at.used_scale(),
-        "div": lambda at: 1 / at.used_scale(),
-    }
-    built.stored(name, other, lambda at: _back(picked(ways[kind](at), order), shape), sizes=sizes)
+    built.stored(name, other, lambda at: _back(picked(_WAYS[kind][1](at, alpha), order), shape), sizes=sizes)
 
 
 def _back(values: Tensor, shape: torch.Size) -> Tensor:
