@@ -185,10 +185,8 @@ def state(path: Path) -> dict[str, Tensor]:
     Raises:
         NetworkError: the file is missing, damaged, unpacks to more than 2**30 bytes or holds other objects.
     """
-    with (
-        explained(NetworkError, f"{path.name} cannot be read:", OSError),
-        explained(NetworkError, f"{path.name} is damaged or holds more than tensors, so it is not loaded", *_DAMAGE),
-    ):
+    damaged = f"{path.name} is damaged or holds more than tensors, so it is not loaded"
+    with explained(NetworkError, f"{path.name} cannot be read:", OSError), explained(NetworkError, damaged, *_DAMAGE):
         unpacked = path.stat().st_size
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:

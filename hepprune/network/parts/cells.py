@@ -60,17 +60,10 @@ class _Unrolled:
         layer = self.layer
         again = "" if kind == "weight" else "recurrent_"
         mine = np.isin(np.arange(len(layer.weight)), np.arange(len(layer.weight))[rows])
-        return self.add(
-            layers.Dense(
-                name,
-                getattr(layer, f"{again}weight").double()[rows],
-                getattr(layer, f"{again}bias").double()[rows],
-                weight_type=taken(getattr(layer, f"{again}weight_type"), mine, axis=-2),
-                bias_type=taken(layer.bias_type, mine, axis=-1),
-                digit_limit=getattr(layer, f"{again}digit_limit")[rows],
-            ),
-            *sources,
-        )
+        weight, bias, limit = (getattr(layer, again + array)[rows] for array in ("weight", "bias", "digit_limit"))
+        whole = {"weight_type": (getattr(layer, f"{again}weight_type"), -2), "bias_type": (layer.bias_type, -1)}
+        types = {key: taken(each, mine, axis=axis) for key, (each, axis) in whole.items()}
+        return self.add(layers.Dense(name, weight.double(), bias.double(), digit_limit=limit, **types), *sources)
 
     def gate(self, number: int) -> slice:
         """Return the rows of a gate."""

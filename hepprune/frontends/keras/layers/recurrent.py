@@ -115,9 +115,10 @@ def _fill_bidirectional(native: Native, layers: Mapping[str, Layer]) -> Native:
     return native.filled([*forward.weights, *backward.weights], **entries)
 
 
-@register(
-    "Bidirectional", "QBidirectional", fill=_fill_bidirectional, groups=("forward_layer/cell", "backward_layer/cell")
-)
+_CELLS_OF_WAYS = ("forward_layer/cell", "backward_layer/cell")
+
+
+@register("Bidirectional", "QBidirectional", fill=_fill_bidirectional, groups=_CELLS_OF_WAYS)
 def _bidirectional(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     forward, backward = _ways(native)
     parts = [part for way in (forward, backward) for part in LAYERS[way.kind].lower(way, arriving)]

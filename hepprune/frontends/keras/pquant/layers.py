@@ -23,12 +23,8 @@ from hepprune.network import Activation, BatchNorm, Conv, Layer, ReLU, Shape, We
 
 _TABLES = tuple(
     QuantiserPlace(here=f"{table}_table/{here}", there=f"{table}_table/{there}_quantizer", used=used, table=f"{table}_")
-    for table, here, there, used in (
-        ("exp", "iq", "input", "stable"),
-        ("exp", "oq", "output", ""),
-        ("inv", "iq", "input", ""),
-        ("inv", "oq", "output", ""),
-    )
+    for table, used in (("exp", "stable"), ("inv", ""))
+    for here, there, used in (("iq", "input", used), ("oq", "output", ""))
 )
 _FUNCTIONS = {"tanh": ("tanh", {}), "hard_tanh": ("hard_tanh", {"slope": 0.5, "shift": 0.5})}
 
@@ -217,12 +213,8 @@ def _filling(fill: Fill, places: tuple[QuantiserPlace, ...], known: Callable[[Na
 _DENSE = _Form(lower=weighted.dense, fill=weighted.fill_dense)
 _CONV = _Form(lower=weighted.conv, fill=weighted.fill_conv)
 _DEPTHWISE = _Form(lower=weighted.depthwise, fill=weighted.fill_depthwise, layout=_channels, depthwise=True)
-for _kind, _form in (
-    ("PQDense", _DENSE),
-    ("PQConv1d", _CONV),
-    ("PQConv2d", _CONV),
-    ("PQDepthwiseConv2d", _DEPTHWISE),
-):
+_FORMS = {"PQDense": _DENSE, "PQConv1d": _CONV, "PQConv2d": _CONV, "PQDepthwiseConv2d": _DEPTHWISE}
+for _kind, _form in _FORMS.items():
     LAYERS[_kind] = LayerKind(lower=_kernel(_form), fill=_fill_kernel(_form), typed=True)
 LAYERS["PQBatchNormalization"] = LayerKind(lower=_batch_norm, fill=_fill_batch_norm, typed=True)
 LAYERS["PQActivation"] = LayerKind(lower=_activation, fill=_filling(with_bits, ENDS), typed=True)

@@ -172,11 +172,11 @@ for _kinds, _lower, _fill, _key, _arrange in ONE_KERNEL:
     _entered(_one_kernel(_lower, _key, _arrange))
 
 
-@register(
-    "QEinsumDense",
-    fill=filling(einsum.fill_einsum_dense, "kernel_quantizer"),
-    quantisers=("kernel_quantizer", "bias_quantizer"),
-)
+_OF_KERNEL = ("kernel_quantizer", "bias_quantizer")
+_OF_KERNELS = ("depthwise_quantizer", "pointwise_quantizer")
+
+
+@register("QEinsumDense", fill=filling(einsum.fill_einsum_dense, _OF_KERNEL[0]), quantisers=_OF_KERNEL)
 def _einsum(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     axes = contraction(native)
     parts = einsum.einsum_dense(native, arriving)
@@ -187,12 +187,10 @@ def _einsum(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return with_activation(native, parts)
 
 
-@register(
-    "QSeparableConv1D",
-    "QSeparableConv2D",
-    fill=filling(weighted.fill_separable, "depthwise_quantizer", "pointwise_quantizer"),
-    quantisers=("depthwise_quantizer", "pointwise_quantizer", "bias_quantizer"),
-)
+_fill_separable = filling(weighted.fill_separable, *_OF_KERNELS)
+
+
+@register("QSeparableConv1D", "QSeparableConv2D", fill=_fill_separable, quantisers=(*_OF_KERNELS, "bias_quantizer"))
 def _separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     deep, point = weighted.separable(native, arriving)
     first = quantised(native, deep.layer, native.weights[0], "depthwise_quantizer", by_channels)

@@ -68,9 +68,7 @@ def mean_pool(
     return windows(built, call, x, **_window(1 if "1d" in call.operator else 2, **window), counted=count_include_pad)
 
 
-@operator(
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d"
-)
+@operator(*(f"adaptive_{kind}_pool{rank}d" for kind in ("avg", "max") for rank in (1, 2)), "_adaptive_avg_pool2d")
 def adaptive(built: Assembly, call: Call, x: Any, *, output_size: list[int]) -> Any:
     """As many windows as asked for, where they divide the positions evenly."""
     source, title, largest = jets_value(x, call), built.title(call), "max" in call.operator
