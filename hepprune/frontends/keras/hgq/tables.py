@@ -40,7 +40,7 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 _MAX_BITS, _MAX_ENTRIES = 12, 2**23
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Edges:
     """The sizes of a table layer: inputs, outputs, and the inputs that are channels of one position.
 
@@ -57,10 +57,11 @@ class Edges:
 def sizes(native: Native, shape: Shape) -> Edges:
     """Return the numbers of inputs and outputs, those of a convolution over its whole window."""
     if native.kind == "QDenseT":
-        own = (tuple(native.config.get(key, ())) for key in ("shared", "positions"))
-        return Edges(shape[-1], native.size("n_out"), shape[-1], *own)
+        # a QEinsumDenseT gives tuples, where a file would have lists
+        own = {key: value for key in ("shared", "positions") if isinstance(value := native.config.get(key), tuple)}
+        return Edges(n_in=shape[-1], n_out=native.size("n_out"), channels=shape[-1], **own)
     window = math.prod(native.sizes("kernel_size", len(shape) - 1))
-    return Edges(window * shape[-1], native.size("filters"), shape[-1])
+    return Edges(n_in=window * shape[-1], n_out=native.size("filters"), channels=shape[-1])
 
 
 @torch.no_grad()
