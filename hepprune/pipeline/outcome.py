@@ -27,7 +27,7 @@ from hepprune.pruning import masks
 from hepprune.report.summary import Comparison, Cost, Equalities, Feedback, StagePoint, Summary, Tagger
 from hepprune.search import uniform
 from hepprune.search.moves import knobs
-from hepprune.search.sensitivity import ROW
+from hepprune.search.moves.neurons import ROW
 from hepprune.search.stages import Stage
 from hepprune.search.uniform import GlobalMagnitude
 

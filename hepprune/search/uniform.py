@@ -20,8 +20,7 @@ from hepprune.pruning.structure.constants import constants
 from hepprune.pruning.structure.coupling.units import follow, read_by_constants
 from hepprune.search import greedy
 from hepprune.search.moves import Move, knobs
-from hepprune.search.moves.neurons import Branch
-from hepprune.search.sensitivity import ROW
+from hepprune.search.moves.neurons import ROW, Branch
 from hepprune.search.stages import Outcome, Problem, Settings
 from hepprune.training import Fit
 

@@ -13,14 +13,13 @@ from hepprune.fixed import FixedPoint
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.hardware.resources import Budget, Estimate, figure
 from hepprune.network import Kernel, Network
-from hepprune.pruning import granularity as granularities
-from hepprune.pruning import importance, masks, selection
+from hepprune.pruning import importance, masks
 from hepprune.pruning.masks import BIT, Cut
 from hepprune.pruning.statistics import Statistics
 from hepprune.search.moves import knobs
 from hepprune.search.moves.knobs import Knob
-from hepprune.search.moves.neurons import BLOCK, NOISE, Branch, Neurons, Values
-from hepprune.search.sensitivity import ROW, SensitivityCurve, cuttable
+from hepprune.search.moves.neurons import BLOCK, NOISE, ROW, Branch, Neurons, Units, Values
+from hepprune.search.sensitivity import SensitivityCurve, cuttable
 
 # What the search of a strategy may choose where a recipe says nothing, and what else it may say: what pays there.
 _SHARED = ("neuron", ROW, "bits", "reuse_factor")
@@ -93,22 +92,13 @@ class PerKernel:
         """Yield the moves that a network can take next."""
         for what, granularity in cuttable(network, self.granularities):
             scale = self.trust.get((what.name, granularity), 1.0)
-            if isinstance(what, Neurons):
-                scores = what.scores(statistics, importance.fisher) * scale
-                yield from _least_neurons(what, scores, fraction, statistics)
-                continue
             if isinstance(what, Branch):
                 yield Move(what.cuts, what.score(statistics, importance.fisher) * scale, BLOCK)
                 continue
-            if isinstance(what, Values):
-                scores = what.scores(statistics, importance.fisher) * (scale * NOISE)  # others follow
-                yield from _shorter_values(what, scores, fraction)
-                continue
-            scored = "weight" if granularity == ROW else granularity
-            scores = importance.fisher(what, scored, statistics[what.name]) * scale
-            yield from _least(what, granularity, scores, fraction)
-            if granularity == "weight":
-                yield from _flatten(what, scores)
+            scores = what.scores(statistics, importance.fisher, scale * (NOISE if granularity == BIT else 1.0))
+            yield from _least(what, granularity, scores, fraction, statistics)
+            if isinstance(what, Units) and granularity == "weight":
+                yield from _flatten(what.kernel, scores)
         if "bits" in self.granularities:
             yield from _fewer_bits(network, statistics)
         if "reuse_factor" in self.granularities:
@@ -131,13 +121,6 @@ def _fewer_bits(network: Network, statistics: Statistics) -> Iterator[Move]:
             yield Move((), loss, "bits", (Knob(kernel.name, weight_bits=bits),))
 
 
-def _shorter_values(values: Values, scores: Tensor, fraction: float) -> Iterator[Move]:
-    """Yield the move that takes the last bit of the least worthy of the values."""
-    units = _lowest(torch.nonzero(values.alive()).flatten(), scores, fraction)
-    if len(units):
-        yield Move(values.cuts(units), float(scores[units].sum()), BIT)
-
-
 def _other_reuse(network: Network) -> Iterator[Move]:
     """Yield the moves to the next legal reuse factors, which cost no loss, those of the most multipliers first."""
     layers = sorted(knobs.shared(network), key=lambda layer: -layer.weight.numel() / layer.reuse_factor)
@@ -146,32 +129,24 @@ def _other_reuse(network: Network) -> Iterator[Move]:
             yield Move((), 0.0, "reuse_factor", (Knob(layer.name, reuse_factor=factor),))
 
 
-def _least_neurons(neurons: Neurons, scores: Tensor, fraction: float, statistics: Statistics) -> Iterator[Move]:
-    """Yield the move that cuts the least important of the neurons, unless a kernel would lose its last weights."""
-    units = _lowest(torch.nonzero(neurons.alive()).flatten(), scores, fraction)
-    if len(units):
-        move = Move(neurons.cuts(units, statistics), float(scores[units].sum()), "neuron")
-        pairs = () if neurons.alone else zip(neurons.network.kernels, move.made(neurons.network).kernels, strict=True)
-        if all(bool(after.used().any()) or not bool(before.used().any()) for before, after in pairs):
-            yield move
+def _least(
+    what: Units | Neurons | Values, granularity: str, scores: Tensor, fraction: float, statistics: Statistics
+) -> Iterator[Move]:
+    """Yield the move that takes the least worthy units that are left, one at least and never all of them.
 
-
-def _least(kernel: Kernel, granularity: str, scores: Tensor, fraction: float) -> Iterator[Move]:
-    """Yield the move that cuts the least important of the weights, or of the DSP rows that hold one that acts."""
-    alive, cut = torch.nonzero(kernel.rows().flatten()).flatten(), granularity
-    if granularity == ROW:
-        alive, cut = torch.unique(granularities.groups(kernel, ROW)[alive]), "weight"
-        scores = selection.combined(kernel, scores, ROW)
-    lowest = _lowest(alive, scores, fraction)
-    if len(lowest):
-        units = granularities.members(kernel, ROW, lowest) if granularity == ROW else lowest
-        yield Move((Cut(kernel.name, cut, tuple(units.tolist())),), float(scores[lowest].sum()), granularity)
-
-
-def _lowest(alive: Tensor, scores: Tensor, fraction: float) -> Tensor:
-    """Return the least important fraction of the units that still act, at least one, never all, by index."""
+    Neurons that others read are cut only where every kernel that had a weight keeps one.
+    """
+    alive = torch.nonzero(what.alive()).flatten()
     n_cut = max(0, min(max(1, round(fraction * len(alive))), len(alive) - 1))
-    return alive[torch.argsort(scores[alive], stable=True)[:n_cut]]
+    units = alive[torch.argsort(scores[alive], stable=True)[:n_cut]]
+    if not len(units):
+        return
+    move = Move(what.cuts(units, statistics), float(scores[units].sum()), granularity)
+    if isinstance(what, Neurons) and not what.alone:
+        pairs = zip(what.network.kernels, move.made(what.network).kernels, strict=True)
+        if any(bool(before.used().any()) and not bool(after.used().any()) for before, after in pairs):
+            return
+    yield move
 
 
 def _flatten(kernel: Kernel, scores: Tensor) -> Iterator[Move]:

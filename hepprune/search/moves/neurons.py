@@ -11,6 +11,8 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Dense, Input, Kernel, Layer, Network, Recurrent, ReLU, Shared
+from hepprune.pruning import granularity as granularities
+from hepprune.pruning import selection
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.masks import BIT, Cut, Cuts
 from hepprune.pruning.statistics import Statistics
@@ -18,7 +20,49 @@ from hepprune.pruning.structure import blocks, coupling
 from hepprune.pruning.structure.coupling import Group
 
 BLOCK = "block"
+ROW = "dsp_row"
 NOISE = 16.0  # how much more than alone a bit is worth among others: the noise of many rounded values adds up
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What of one kernel may be cut: weights, digits of them, rows of its matrix, or DSP rows."""
+
+    kernel: Kernel
+    granularity: str
+    alone = True  # its layer alone changes
+
+    @property
+    def name(self) -> str:
+        """The kernel."""
+        return self.kernel.name
+
+    @property
+    def layer(self) -> Layer:
+        """The layer that changes."""
+        return self.kernel.layer
+
+    @property
+    def _cut(self) -> str:
+        return "weight" if self.granularity == ROW else self.granularity
+
+    def scores(self, statistics: Statistics, criterion: Criterion, scale: float = 1.0) -> Tensor:
+        """Return the predicted increase of the loss, or what the criterion says, of each unit, (n_units,)."""
+        found = criterion(self.kernel, self._cut, statistics.get(self.name)) * scale
+        return selection.combined(self.kernel, found, ROW) if self.granularity == ROW else found
+
+    def alive(self) -> Tensor:
+        """Return which units have a weight that acts, (n_units,) bool."""
+        acts = self.kernel.rows().flatten() != 0
+        if self.granularity != ROW:
+            return acts
+        groups = granularities.groups(self.kernel, ROW)
+        return torch.bincount(groups[acts], minlength=int(groups[-1]) + 1) > 0
+
+    def cuts(self, units: Tensor, _statistics: Statistics) -> Cuts:
+        """Return the cut of some units, by index."""
+        chosen = granularities.members(self.kernel, ROW, units) if self.granularity == ROW else units
+        return (Cut(self.name, self._cut, tuple(chosen.tolist())),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +86,7 @@ class Neurons:
         plain = all(isinstance(layer, Dense) for layer in layers) and not self.group.of("summed")
         return plain and len(made) == 1 and all(len(own) == 1 for own in made[0].indices)
 
-    def scores(self, statistics: Statistics, criterion: Criterion) -> Tensor:
+    def scores(self, statistics: Statistics, criterion: Criterion, scale: float = 1.0) -> Tensor:
         """Return the predicted increase of the loss, or what the criterion says, of each unit, (n_units,)."""
         found = {}
         for name in self._makers:
@@ -53,7 +97,7 @@ class Neurons:
                 rows = torch.stack([scores.reshape(len(layer.bias), -1).sum(dim=1) for scores in each])
                 each = [rows.reshape(-1, layer.n_out).sum(dim=0)]
             (found[name],) = each
-        return self._summed(found)
+        return self._summed(found) * scale
 
     def alive(self) -> Tensor:
         """Return which units a weight makes that acts, (n_units,) bool."""
@@ -155,7 +199,7 @@ class Values:
         """The layer that puts them out."""
         return self.layer.name
 
-    def scores(self, statistics: Statistics, criterion: Criterion) -> Tensor:
+    def scores(self, statistics: Statistics, criterion: Criterion, scale: float = 1.0) -> Tensor:
         """Return the loss that each value's last place is predicted to cost, (n_values,), 0 where there is none.
 
         A last place of 2**-f is noise of 4**-f / 12, and the one before of four times that; the loss is half the Fisher
@@ -167,13 +211,13 @@ class Values:
         if criterion.name != "fisher":
             raise NetworkError(f"the criterion '{criterion.name}' scores no bits of values; 'fisher' does")
         fisher = torch.stack([statistics[name].read_fisher for name in self.readers]).double().sum(dim=0)
-        return torch.where(self.alive(), fisher / 8 * torch.as_tensor(4.0**-self.types.fractions), 0.0)
+        return torch.where(self.alive(), fisher / 8 * torch.as_tensor(4.0**-self.types.fractions), 0.0) * scale
 
     def alive(self) -> Tensor:
         """Return which values have a bit left, (n_values,) bool."""
         return torch.as_tensor(self.types.width > 0)
 
-    def cuts(self, units: Tensor) -> Cuts:
+    def cuts(self, units: Tensor, _statistics: Statistics) -> Cuts:
         """Return the cut of the last places of some values, by index."""
         return (Cut(self.name, BIT, tuple(units.tolist())),)
 

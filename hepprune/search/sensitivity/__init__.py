@@ -6,25 +6,22 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from hepprune import executors
 from hepprune.fixed import FixedPoint
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import Kernel, Network
-from hepprune.pruning import importance, masks, selection
-from hepprune.pruning.granularity import members
+from hepprune.pruning import importance, masks
 from hepprune.pruning.masks import BIT
 from hepprune.pruning.statistics import Statistics
 from hepprune.search.moves import neurons
-from hepprune.search.moves.neurons import BLOCK, Branch, Neurons, Values
+from hepprune.search.moves.neurons import BLOCK, ROW, Branch, Neurons, Units, Values
 from hepprune.search.sensitivity.effects import Effect, measure, of_networks
 from hepprune.search.sensitivity.replay import LayerVariants
 from hepprune.task.sample import Sample
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 _WHOLE = (1.0,)
-ROW = "dsp_row"
 CUTS = ("neuron", "weight", "digit", ROW, BLOCK, BIT)  # what a search may choose besides is how layers are built
 
 
@@ -100,7 +97,7 @@ def analyse(
     return tuple(curve for name in layers for curve in found[name])
 
 
-Cuttable = tuple[Kernel | Neurons | Branch | Values, str]
+Cuttable = tuple[Units | Neurons | Branch | Values, str]
 _Measured = Iterator[tuple[tuple[str, str], SensitivityPoint]]
 
 
@@ -120,7 +117,7 @@ class _Probe:
     ) -> tuple[SensitivityCurve, ...]:
         places = [place for place in cuttable(self.network, self.granularities) if place[0].name in names]
         curves = {(what.name, granularity): list[SensitivityPoint]() for what, granularity in places}
-        several = [place for place in places if not isinstance(place[0], Kernel) and not place[0].alone]
+        several = [place for place in places if not place[0].alone]
         alone = [place for place in places if place not in several]
         for key, point in itertools.chain(self._layers(alone), self._networks(several)):
             curves[key].append(point)
@@ -133,8 +130,8 @@ class _Probe:
         for _, own in itertools.groupby(places, lambda place: place[0].name):
             layers = []
             for (what, granularity), level in itertools.product(own, self.levels):
-                (cut,), loss = lowest(what, granularity, level, self.statistics, self.criterion)
-                layer = what.layer if isinstance(what, Kernel | Values) else self.network[cut.layer]
+                (cut,), loss = lowest(what, level, self.statistics, self.criterion)
+                layer = what.layer if isinstance(what, Units | Values) else self.network[cut.layer]
                 layers.append(masks.with_cut(layer, cut))  # a cut may be long and is not kept
                 predicted.append((what.name, granularity, level, loss))
             groups.append(LayerVariants(tuple(layers)))
@@ -145,7 +142,7 @@ class _Probe:
     def _networks(self, places: Sequence[Cuttable]) -> _Measured:
         """Yield the points of cuts that change several layers."""
         tried = [(*place, level) for place in places for level in levels_of(place[1], self.levels)]
-        found = [lowest(*each, self.statistics, self.criterion) for each in tried]
+        found = [lowest(what, level, self.statistics, self.criterion) for what, _, level in tried]
         effects_of = of_networks(self.network, (masks.apply(self.network, cuts) for cuts, _ in found), self.sample)
         for (what, granularity, level), (_, loss), effect in zip(tried, found, effects_of, strict=True):
             yield (what.name, granularity), _point(level, loss, effect)
@@ -183,7 +180,7 @@ def cuttable(network: Network, granularities: Iterable[str]) -> list[Cuttable]:
         if kernel.layer.name in used
         for granularity in wanted
         if granularity not in {BLOCK, BIT} and (granularity != "digit" or _has_digits(kernel))
-        for what in (made.get(kernel.name, ()) if granularity == "neuron" else (kernel,))
+        for what in (made.get(kernel.name, ()) if granularity == "neuron" else (Units(kernel, granularity),))
     ]
     found += ((branch, BLOCK) for branch in (neurons.find_branches(network) if BLOCK in wanted else ()))
     return [*found, *((each, BIT) for each in (neurons.find_values(network) if BIT in wanted else ()))]
@@ -194,7 +191,7 @@ def _has_digits(kernel: Kernel) -> bool:
 
 
 def lowest(
-    what: Kernel | Neurons | Branch | Values, granularity: str, level: float, statistics: Statistics, criterion: str
+    what: Units | Neurons | Branch | Values, level: float, statistics: Statistics, criterion: str
 ) -> tuple[masks.Cuts, float]:
     """Return the cuts of the least important `level` of the units, and the loss increase they are predicted to cost.
 
@@ -204,21 +201,9 @@ def lowest(
     method = importance.find(criterion)
     if isinstance(what, Branch):
         return what.cuts, what.score(statistics, method)
-    if isinstance(what, Neurons | Values):
-        scores = what.scores(statistics, method)
-        units = _least(scores, level)
-        cuts = what.cuts(units, statistics) if isinstance(what, Neurons) else what.cuts(units)
-        return cuts, float(scores[units].sum())
-    by = "weight" if granularity == ROW else granularity
-    scores = method(what, by, statistics.get(what.name))
-    scores = selection.combined(what, scores, ROW) if granularity == ROW else scores
-    least = _least(scores, level)
-    units = members(what, ROW, least) if granularity == ROW else least
-    return (masks.Cut(what.name, by, tuple(units.tolist())),), float(scores[least].sum())
-
-
-def _least(scores: Tensor, level: float) -> Tensor:
-    return torch.argsort(scores, stable=True)[: min(round(level * len(scores)), len(scores) - 1)]
+    scores = what.scores(statistics, method)
+    units = torch.argsort(scores, stable=True)[: min(round(level * len(scores)), len(scores) - 1)]
+    return what.cuts(units, statistics), float(scores[units].sum())
 
 
 def ranking(curves: Iterable[SensitivityCurve], *, level: float = 0.5) -> list[SensitivityCurve]:

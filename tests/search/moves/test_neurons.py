@@ -94,7 +94,7 @@ def test_in_a_chain_curves_cut_the_same(network: Network, seed: int) -> None:
             scores = own.neuron_fisher / 2
             units = torch.argsort(scores, stable=True)[: min(round(0.5 * len(scores)), len(scores) - 1)]
             cut = Cut(what.name, "neuron", tuple(units.tolist()), tuple(own.mean[units].tolist()))
-            assert sensitivity.lowest(what, granularity, 0.5, gathered, "fisher") == (
+            assert sensitivity.lowest(what, 0.5, gathered, "fisher") == (
                 (cut,),
                 float(scores[units].sum()),
             )

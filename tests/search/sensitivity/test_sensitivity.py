@@ -63,9 +63,7 @@ def test_it_equals_masking_and_running_the_whole_network(
     places = {(what.name, kind): what for what, kind in sensitivity.cuttable(tagger, EVERY)}
     for curve in curves:
         for point in curve.points:
-            cuts, _ = sensitivity.lowest(
-                places[curve.layer, curve.granularity], curve.granularity, point.level, gathered, "fisher"
-            )
+            cuts, _ = sensitivity.lowest(places[curve.layer, curve.granularity], point.level, gathered, "fisher")
             logits = training.evaluate(masks.apply(tagger, cuts), jets[1])
             loss, hits = (
                 metrics.difference(metric(logits, labels), metric(reference, labels))
@@ -79,7 +77,7 @@ def test_the_least_important_units_go_first_and_are_counted_exactly(tagger: Netw
     for what, granularity in sensitivity.cuttable(tagger, masks.GRANULARITIES):
         scores = importance.fisher(tagger.kernel(what.name), granularity, gathered[what.name])
         for level in (0.1, 0.5, 0.9, 1.0):
-            (cut,), predicted = sensitivity.lowest(what, granularity, level, gathered, "fisher")
+            (cut,), predicted = sensitivity.lowest(what, level, gathered, "fisher")
             assert len(cut.units) == min(round(level * len(scores)), len(scores) - 1)
             kept = sorted(set(range(len(scores))) - set(cut.units))
             assert scores[list(cut.units)].max() <= scores[kept].min()
@@ -97,7 +95,7 @@ def test_the_last_places_of_the_least_worthy_values_go_first(tagger: Network, je
     noise = gathered["dense_2"].read_fisher.double() / 2 * torch.as_tensor(3 * 4.0 ** (kind.integer - kind.width) / 12)
     noise[:2] = 0
     for level in (0.1, 0.5, 0.9):
-        (cut,), predicted = sensitivity.lowest(what, "bit", level, gathered, "fisher")
+        (cut,), predicted = sensitivity.lowest(what, level, gathered, "fisher")
         kept = sorted(set(range(len(noise))) - set(cut.units))
         assert set(cut.units) >= {0, 1}
         assert len(cut.units) == round(level * len(noise))
@@ -138,7 +136,7 @@ def test_several_inputs_are_measured_by_the_whole_network() -> None:
     assert [curve.layer for curve in found] == ["x", "y"]
     for curve in found:
         (what,) = (what for what, _ in sensitivity.cuttable(network, ("bit",)) if what.name == curve.layer)
-        cuts, _ = sensitivity.lowest(what, "bit", 0.7, gathered, "fisher")
+        cuts, _ = sensitivity.lowest(what, 0.7, gathered, "fisher")
         before, after = (training.scores(each, sample) for each in (network, masks.apply(network, cuts)))
         change = metrics.difference(after["accuracy"], before["accuracy"])
         (point,) = curve.points
