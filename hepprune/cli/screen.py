@@ -32,13 +32,9 @@ from hepprune.errors import (
 T = TypeVar("T")
 AsJson = Annotated[bool, Option("--json", help="Print as JSON on standard output.")]
 IoType = Annotated[str, Option(help="io_parallel or io_stream.")]
-BudgetOption = Annotated[
-    list[str] | None, Option("--budget", "-b", help="A limit of your own: lut=10%, dsp=120, latency=100ns.")
-]
+BudgetOption = Annotated[list[str] | None, Option("--budget", "-b", help="A limit: lut=10%, dsp=120, latency=100ns.")]
 Strategy = Annotated[str, Option(help="latency, resource, resource_unrolled, distributed_arithmetic.")]
-Workers = Annotated[
-    str | None, Option(help="Where work runs: serial, threads:N, processes:N, or dask:tcp://host:8786.")
-]
+Workers = Annotated[str | None, Option(help="Where work runs: serial, threads:N, processes:N or dask:tcp://host:8786.")]
 
 NARROW: dict[str, Any] = {"title_justify": "left", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
 _INTERRUPTED = 130

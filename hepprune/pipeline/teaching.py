@@ -88,9 +88,7 @@ def _lesson(recipe: Recipe, teacher: Teacher, jets: Jets) -> Sample:
     weight = jets.weight if recipe.data.is_weighted else None
     if teacher.task == "binary":
         if len(np.unique(jets.targets[:, -1])) < 2:
-            raise DataError(
-                f"data.signal: '{recipe.data.signal}' is true of all jets or none, and a teacher tells both"
-            )
+            raise DataError(f"data.signal: '{recipe.data.signal}' is true of all jets or none; a teacher tells both")
         return Sample.from_arrays(jets.x, jets.targets[:, -1], weight, task=BinaryLabel())
     known = _background(recipe, jets)
     if not known.any():

@@ -161,10 +161,8 @@ def _fit(
             eligible = prepare(network, epoch / settings.epochs)
         learned = taken(network, train, torch.randperm(len(train), generator=generator))
         found = _validated(network, validation, settings, taken)
-        taken_s, (score, error) = time.perf_counter() - start, (found.primary.value, found.primary.error)
-        done = Epoch(
-            epoch=epoch, training_loss=learned, loss=found.loss, score=score, score_error=error, seconds=taken_s
-        )
+        spent, (score, error) = time.perf_counter() - start, (found.primary.value, found.primary.error)
+        done = Epoch(epoch=epoch, training_loss=learned, loss=found.loss, score=score, score_error=error, seconds=spent)
         history.append(done)
         advance(1)
         if eligible and (kept is None or found.beats(kept)):

@@ -80,9 +80,7 @@ def counts(columns: Mapping[str, Any], *, spec: str, nested: bool = False) -> ND
     for name, values in columns.items():
         kind = ak.type(values).content
         if not (_is_jagged(kind) or (nested and (values.ndim > 2 or str(kind) == "var * string"))):
-            raise DataError(
-                f"column '{name}' of '{spec}' is '{kind}' and not a list of numbers per row, as constituents"
-            )
+            raise DataError(f"column '{name}' of '{spec}' is '{kind}' and not a list of numbers per row")
         found[name] = np.asarray(ak.to_numpy(ak.num(values)))
         first = next(iter(found))
         if (found[name] != found[first]).any():

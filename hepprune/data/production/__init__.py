@@ -43,15 +43,13 @@ class SampleKind:
     has_background: bool = False
 
 
-_OF_A_TRIGGER = partial(
-    SampleKind, classes=collisions.CLASSES, settings=trigger.settings, larger=5, has_background=True
-)
+_OF_TRIGGER = partial(SampleKind, classes=collisions.CLASSES, settings=trigger.settings, larger=5, has_background=True)
 KINDS = {
     "jets": SampleKind(
         classes=pythia.CLASSES, settings=pythia.settings, make=pythia.make_jets, collections=writing.CONSTITUENTS
     ),
-    "l1_objects": _OF_A_TRIGGER(make=trigger.make_objects, collections=trigger.COLLECTIONS),
-    "calo": _OF_A_TRIGGER(make=trigger.make_regions, collections=trigger.REGIONS),
+    "l1_objects": _OF_TRIGGER(make=trigger.make_objects, collections=trigger.COLLECTIONS),
+    "calo": _OF_TRIGGER(make=trigger.make_regions, collections=trigger.REGIONS),
 }
 
 

@@ -214,11 +214,10 @@ def fifos(operation: Operation) -> Resources:
     """Return the FIFOs that a layer of a dataflow design puts its results into: one per value, or per value at once."""
     if not operation.dataflow:
         return NOTHING
-    results = operation.n_out * (operation.positions if operation.kind == "matrix" else 1)
+    is_matrix, turns = operation.kind == "matrix", operation.positions
+    results = operation.n_out * (turns if is_matrix else 1)
     # the positions that results lie at: those of a matrix, those a pooling leaves of what comes in
-    left = (
-        operation.positions if operation.kind == "matrix" else operation.n_out * operation.positions // operation.n_in
-    )
+    left = turns if is_matrix else operation.n_out * turns // operation.n_in
     places = max(left, 1) if operation.streams else 1
     n, bram18 = results / places, fifo_bram18(places, operation.out_width)
     ff = FIFO_FF if bram18 == 0 else BRAM_FIFO_FF

@@ -87,12 +87,10 @@ def search(
     found = [_table(model, place, wanted, journal, track) for model in known]
     problem = PlanProblem.of(found, replace(limits, latency_ns=latency_limit(place, limits.latency_ns)))
     networks = WholeNetworks(models=known, target=place, settings=wanted, problem=problem, journal=journal)
-    confirmed = _solve(networks, track)
-    planned = networks.planned(confirmed.solution.chosen, out)
+    best = _solve(networks, track)
+    planned = networks.planned(best.solution.chosen, out)
     metric = wanted.metric if isinstance(wanted.metric, str) else metrics.name_of(wanted.metric)
-    result = Searched(
-        target=place.name, budget=limits.limits(), metric=metric, **vars(confirmed), models=planned, files={}
-    )
+    result = Searched(target=place.name, budget=limits.limits(), metric=metric, **vars(best), models=planned, files={})
     return result if out is None else _written(result, out)
 
 

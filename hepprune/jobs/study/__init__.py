@@ -87,7 +87,7 @@ def study(
         grid=grid,
         io_type=io_type,
         stage=stage or measuring.stage_of(grid.strategies, synthesis.tool),
-        evaluation=_evaluation(data, networks, metric),
+        evaluation=_judging(data, networks, metric),
         store=Store(None if out is None else out / "state"),
     )
     found = _studied(bench, synthesis, out, track)
@@ -155,9 +155,7 @@ def _read(model: Any, track: Track) -> Network:
     return sources.find(str(model), None, path.parent / "build", track).baseline(recipes.load(path).seed)
 
 
-def _evaluation(
-    data: Path | str | Sample | None, networks: Mapping[str, Network], metric: str | None
-) -> EvaluationJets:
+def _judging(data: Path | str | Sample | None, networks: Mapping[str, Network], metric: str | None) -> EvaluationJets:
     if data is None:
         return EvaluationJets()
     train, judged = (data, data) if isinstance(data, Sample) else sources.jets(Path(data))[:2]

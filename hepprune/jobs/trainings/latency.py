@@ -65,9 +65,7 @@ def reach(
         NetworkError: the source cannot be read, or written as asked.
     """
     if not 0 < fraction <= 1 or (limit_us is not None and limit_us <= 0):
-        raise NetworkError(
-            f"a latency to reach is above 0, and a fraction of it at most 1, not {limit_us or fraction:g}"
-        )
+        raise NetworkError(f"a latency to reach is above 0, a fraction of it at most 1, not {limit_us or fraction:g}")
     meter = Meter(device, batch_size)
     found = sources.find(source, data, path.parent / "build", track)
     network = found.baseline(seed)

@@ -51,11 +51,9 @@ def build(
         raise NetworkError("the network has no layer with weights before its logits, so there is nothing to choose")
     layers = [choice.layer for choice in choices if choice.layer not in variants.structures]
     shares = {name: pricing.share(variants.network[name]) for name in layers}
-    resources, latency_ns = pricing.fixed(shares)
+    cells, latency_ns = pricing.fixed(shares)
     feeders = pricing.feeders(shares)
-    return ChoiceTable(
-        model=model, choices=tuple(choices), fixed=resources, fixed_latency_ns=latency_ns, feeders=feeders
-    )
+    return ChoiceTable(model=model, choices=tuple(choices), fixed=cells, fixed_latency_ns=latency_ns, feeders=feeders)
 
 
 @dataclass(frozen=True, kw_only=True)
