@@ -11,6 +11,7 @@ from hepprune.data.inputs import TRANSFORMS
 from hepprune.errors import HeppruneError, check_known
 from hepprune.files.documents import Section
 from hepprune.fixed import FixedPoint
+from hepprune.hardware.targets.files import HardLimits
 from hepprune.metrics import is_lower_better
 from hepprune.network.precision import Precision
 from hepprune.pruning import granularity as granularities
@@ -143,7 +144,7 @@ class Model(Section):
             yield f"give one of {' and '.join(sorted(given))}, not both"
 
 
-class Limits(Section):
+class Limits(HardLimits):
     """The budget; `lut_of_baseline` is a fraction of the unpruned baseline's LUTs.
 
     Those are of its solved adder graph, or, where the strategy has none, as the cost model estimates them at the stage
@@ -151,13 +152,7 @@ class Limits(Section):
     `max_loss` is what may be lost of metrics on the baseline, by their names; `max_accuracy_loss` is that of accuracy.
     """
 
-    latency_ns: Annotated[float, Field(gt=0)] | None = None
-    interval_cycles: Positive | None = None
-    lut: Annotated[float, Field(ge=0)] | None = None
     lut_of_baseline: Fraction | None = None
-    ff: Annotated[float, Field(ge=0)] | None = None
-    dsp: Annotated[float, Field(ge=0)] | None = None
-    bram18: Annotated[float, Field(ge=0)] | None = None
     max_loss: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     max_accuracy_loss: Fraction | None = None
 

@@ -25,22 +25,27 @@ class _Taken(Section):
     bram18: Annotated[float, Field(ge=0)] = 0.0
 
 
-class _Limits(Section):
+class HardLimits(Section):
+    """What a design may use at most, each where it is said."""
+
+    latency_ns: Annotated[float, Field(gt=0)] | None = None
+    interval_cycles: Annotated[int, Field(ge=1, le=_MOST)] | None = None
+    lut: Annotated[float, Field(ge=0)] | None = None
+    ff: Annotated[float, Field(ge=0)] | None = None
+    dsp: Annotated[float, Field(ge=0)] | None = None
+    bram18: Annotated[float, Field(ge=0)] | None = None
+
+
+class _Limits(HardLimits):
     """Hard limits; `share` is a fraction of the chip, or of one SLR, and single counts win over it.
 
     What `taken` leaves of the share is divided evenly among `models` networks.
     """
 
-    latency_ns: Annotated[float, Field(gt=0)] | None = None
-    interval_cycles: Annotated[int, Field(ge=1, le=_MOST)] | None = None
     share: Annotated[float, Field(gt=0, le=1)] | None = None
     share_of: Literal["chip", "slr"] = "chip"
     models: Annotated[int, Field(ge=1, le=_MOST)] = 1
     taken: _Taken = Field(default_factory=_Taken)
-    lut: Annotated[float, Field(ge=0)] | None = None
-    ff: Annotated[float, Field(ge=0)] | None = None
-    dsp: Annotated[float, Field(ge=0)] | None = None
-    bram18: Annotated[float, Field(ge=0)] | None = None
     uram: Annotated[float, Field(ge=0)] | None = None
 
 
