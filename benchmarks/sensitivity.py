@@ -26,7 +26,7 @@ from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
 from hepprune.pruning import masks, statistics
 from hepprune.search import sensitivity
-from hepprune.search.moves.neurons import Units
+from hepprune.search.moves.neurons import KernelUnits
 from hepprune.search.sensitivity import SensitivityPoint, kernels
 from hepprune.task.sample import Sample
 
@@ -75,7 +75,7 @@ def naive(network: Network, sample: Sample) -> list[SensitivityPoint]:
     points = []
     for layer in [kernel.layer for kernel in network.kernels]:
         for level in LEVELS:
-            (cut,), predicted = sensitivity.lowest(Units(layer.kernels[0], "weight"), level, {}, "magnitude")
+            (cut,), predicted = sensitivity.lowest(KernelUnits(layer.kernels[0], "weight"), level, {}, "magnitude")
             kept = layer.digit_limit.clone()
             masks.apply_to(layer, cut)
             logits = training.evaluate(network, sample)
@@ -164,7 +164,9 @@ def predicted(network: Network, sample: Sample) -> list[float]:
     gathered = statistics.gather(network, sample)
     kernels = network.kernels
     return [
-        sensitivity.lowest(Units(each, "weight"), level, gathered, "fisher")[1] for each in kernels for level in LEVELS
+        sensitivity.lowest(KernelUnits(each, "weight"), level, gathered, "fisher")[1]
+        for each in kernels
+        for level in LEVELS
     ]
 
 

@@ -18,7 +18,7 @@ from hepprune.pruning.masks import BIT, Cut
 from hepprune.pruning.statistics import Statistics
 from hepprune.search.moves import knobs
 from hepprune.search.moves.knobs import Knob
-from hepprune.search.moves.neurons import BLOCK, NOISE, ROW, Branch, Neurons, Units, Values
+from hepprune.search.moves.neurons import BLOCK, NOISE, ROW, Branch, KernelUnits, Neurons, Values
 from hepprune.search.sensitivity import SensitivityCurve, cuttable
 
 # What the search of a strategy may choose where a recipe says nothing, and what else it may say: what pays there.
@@ -51,7 +51,7 @@ class Move:
 
     @property
     def n_units(self) -> int:
-        """Units cut: neurons, weights or digits; what reads a neuron is none."""
+        """KernelUnits cut: neurons, weights or digits; what reads a neuron is none."""
         return sum(len(cut.units) for cut in self.cuts if cut.granularity != "input")
 
     @property
@@ -97,7 +97,7 @@ class PerKernel:
                 continue
             scores = what.scores(statistics, importance.fisher, scale * (NOISE if granularity == BIT else 1.0))
             yield from _least(what, granularity, scores, fraction, statistics)
-            if isinstance(what, Units) and granularity == "weight":
+            if isinstance(what, KernelUnits) and granularity == "weight":
                 yield from _flatten(what.kernel, scores)
         if "bits" in self.granularities:
             yield from _fewer_bits(network, statistics)
@@ -130,7 +130,7 @@ def _other_reuse(network: Network) -> Iterator[Move]:
 
 
 def _least(
-    what: Units | Neurons | Values, granularity: str, scores: Tensor, fraction: float, statistics: Statistics
+    what: KernelUnits | Neurons | Values, granularity: str, scores: Tensor, fraction: float, statistics: Statistics
 ) -> Iterator[Move]:
     """Yield the move that takes the least worthy units that are left, one at least and never all of them.
 

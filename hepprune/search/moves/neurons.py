@@ -25,7 +25,7 @@ NOISE = 16.0  # how much more than alone a bit is worth among others: the noise 
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
+class KernelUnits:
     """What of one kernel may be cut: weights, digits of them, rows of its matrix, or DSP rows."""
 
     kernel: Kernel

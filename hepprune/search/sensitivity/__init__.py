@@ -15,7 +15,7 @@ from hepprune.pruning import importance, masks
 from hepprune.pruning.masks import BIT
 from hepprune.pruning.statistics import Statistics
 from hepprune.search.moves import neurons
-from hepprune.search.moves.neurons import BLOCK, ROW, Branch, Neurons, Units, Values
+from hepprune.search.moves.neurons import BLOCK, ROW, Branch, KernelUnits, Neurons, Values
 from hepprune.search.sensitivity.effects import Effect, measure, of_networks
 from hepprune.search.sensitivity.replay import LayerVariants
 from hepprune.task.sample import Sample
@@ -97,7 +97,7 @@ def analyse(
     return tuple(curve for name in layers for curve in found[name])
 
 
-Cuttable = tuple[Units | Neurons | Branch | Values, str]
+Cuttable = tuple[KernelUnits | Neurons | Branch | Values, str]
 _Measured = Iterator[tuple[tuple[str, str], SensitivityPoint]]
 
 
@@ -131,7 +131,7 @@ class _Probe:
             layers = []
             for (what, granularity), level in itertools.product(own, self.levels):
                 (cut,), loss = lowest(what, level, self.statistics, self.criterion)
-                layer = what.layer if isinstance(what, Units | Values) else self.network[cut.layer]
+                layer = what.layer if isinstance(what, KernelUnits | Values) else self.network[cut.layer]
                 layers.append(masks.with_cut(layer, cut))  # a cut may be long and is not kept
                 predicted.append((what.name, granularity, level, loss))
             groups.append(LayerVariants(tuple(layers)))
@@ -180,7 +180,7 @@ def cuttable(network: Network, granularities: Iterable[str]) -> list[Cuttable]:
         if kernel.layer.name in used
         for granularity in wanted
         if granularity not in {BLOCK, BIT} and (granularity != "digit" or _has_digits(kernel))
-        for what in (made.get(kernel.name, ()) if granularity == "neuron" else (Units(kernel, granularity),))
+        for what in (made.get(kernel.name, ()) if granularity == "neuron" else (KernelUnits(kernel, granularity),))
     ]
     found += ((branch, BLOCK) for branch in (neurons.find_branches(network) if BLOCK in wanted else ()))
     return [*found, *((each, BIT) for each in (neurons.find_values(network) if BIT in wanted else ()))]
@@ -191,7 +191,7 @@ def _has_digits(kernel: Kernel) -> bool:
 
 
 def lowest(
-    what: Units | Neurons | Branch | Values, level: float, statistics: Statistics, criterion: str
+    what: KernelUnits | Neurons | Branch | Values, level: float, statistics: Statistics, criterion: str
 ) -> tuple[masks.Cuts, float]:
     """Return the cuts of the least important `level` of the units, and the loss increase they are predicted to cost.
 
