@@ -130,7 +130,8 @@ def _trials(track: Track) -> Iterator[SelfTest]:
 
         def proved(name: str) -> None:
             route = ROUTES[name]
-            built.append(route.build(built[-1], Path(scratch) / name, order, keep=lambda *given: given[-1]()))
+            folder = Path(scratch) / name
+            built.append(route.build(built[-1], folder, order, keep=lambda _kind, _at, _key, make: make()))
             route.prove(built[-1], (jets,))
 
         def synthesised() -> None:
