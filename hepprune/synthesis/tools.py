@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 from hepprune.errors import RecipeError, ToolMissingError, unknown
 from hepprune.hardware.resources import Measurement
@@ -41,21 +42,11 @@ class Tool:
 SYNTHESIS_TOOLS: dict[str, Tool] = {}
 
 
-def synthesis_tool(
-    name: str,
-    *,
-    stage: str,
-    version: Callable[[], str],
-    needs_hls: bool = False,
-    needs: tuple[tuple[str, ...], ...] = (),
-    package: str | None = None,
-) -> Callable[[RunTool], RunTool]:
-    """Register a function as the way to measure with a tool."""
+def synthesis_tool(name: str, **known: Any) -> Callable[[RunTool], RunTool]:
+    """Register a function as the way to measure with a tool, of which all else is `known` that a `Tool` has."""
 
     def register(run: RunTool) -> RunTool:
-        SYNTHESIS_TOOLS[name] = Tool(
-            name=name, stage=stage, run=run, version=version, needs_hls=needs_hls, needs=needs, package=package
-        )
+        SYNTHESIS_TOOLS[name] = Tool(name=name, run=run, **known)
         return run
 
     return register

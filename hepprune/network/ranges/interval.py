@@ -15,6 +15,7 @@ from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network.layers import Shape
 
 Floats = NDArray[np.float64]
+AffineMap = Callable[[Tensor, Tensor, Tensor], Tensor]  # of values, a weight and a bias
 ANYTHING = 2.0**100
 
 
@@ -99,14 +100,7 @@ def run(function: Callable[..., Tensor], *values: Floats) -> Floats:
     return function(*arrays)[0].numpy()
 
 
-def affine(
-    linear: Callable[[Tensor, Tensor, Tensor], Tensor],
-    weight: Tensor,
-    bias: Tensor,
-    arriving: Interval,
-    *,
-    fraction: int,
-) -> Interval:
+def affine(linear: AffineMap, weight: Tensor, bias: Tensor, arriving: Interval, *, fraction: int) -> Interval:
     """Return the range of `linear(values, weight, bias)`, exact for each value, on the grid of `fraction` bits."""
     positive, negative, none = weight.clamp(min=0), weight.clamp(max=0), torch.zeros_like(bias)
 

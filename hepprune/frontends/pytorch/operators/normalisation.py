@@ -14,6 +14,8 @@ from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Constant, Value
 from hepprune.network import BatchNorm, LayerNorm
 
+NormTensors = tuple[Constant | None, Constant | None, Constant, Constant]
+
 
 def per_channel(built: Assembly, x: Value, axis: int, title: str) -> tuple[str, Tensor, Callable[[str], Value]]:
     """Return the layer that has `axis` last, where each channel is on it, and what makes a layer's value of torch's."""
@@ -56,14 +58,7 @@ def batch_norm(built: Assembly, call: Call, x: Any, *, weight: Any, bias: Any, e
     return [found, None, None] if call.operator.startswith("_native") else found
 
 
-def _store(
-    built: Assembly,
-    name: str,
-    tensors: tuple[Constant | None, Constant | None, Constant, Constant],
-    *,
-    order: Tensor,
-    epsilon: float,
-) -> None:
+def _store(built: Assembly, name: str, tensors: NormTensors, *, order: Tensor, epsilon: float) -> None:
     """Say how scale and shift go back: as weight and bias over neutral statistics, or as statistics alone."""
     factor, offset, centre, spread = tensors
     if factor is not None and offset is not None:
