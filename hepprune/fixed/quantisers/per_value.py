@@ -235,8 +235,7 @@ class PowerOfTwo:
     def __call__(self, values: Array) -> Array:
         """Return the power of two nearest in the logarithm, with the sign of each value (positive for zero)."""
         xp = library(values)
-        smallest = 2.0 ** (self.lowest - 1)
-        exponent = xp.round(xp.log2(xp.clip(abs(values), smallest, None)))
+        exponent = xp.round(xp.log2(xp.clip(abs(values), 2.0 ** (self.lowest - 1), None)))
         exponent = xp.where(abs(values) < self.zero, like(self.lowest, values), exponent)
         power = 2.0 ** xp.clip(exponent, self.lowest, self.highest)
         negative = (values < 0) if self.signed else values != values  # noqa: PLR0124 -- nowhere

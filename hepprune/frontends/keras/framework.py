@@ -43,8 +43,7 @@ def read_object(model: Any) -> KerasModel:
 
 def saved(model: Any, folder: Path) -> Path:
     """Write a model in memory without its optimizer: `.keras` for Keras 3, `.h5` for Keras 2; return the path."""
-    framework = import_module(root_of(model) or "keras")
-    new = int(framework.__version__.split(".")[0]) > 2
+    new = int(import_module(root_of(model) or "keras").__version__.split(".")[0]) > 2
     path = folder / ("model.keras" if new else "model.h5")
     refused, kinds = f"the model '{model.name}' cannot be saved by its framework:", (NotImplementedError, TypeError)
     with warnings.catch_warnings(action="ignore"), explained(NetworkError, refused, *kinds, ValueError):

@@ -72,8 +72,7 @@ def _traced(call: Call, args: Any, given: list[Constant], result: Tensor) -> Con
             return Constant(tensor=result, origin=other.origin, axes=None, mask=mask.origin, kept=mask.tensor != 0)
     if call.operator in {"t", "transpose", "permute"} and given[0].axes is None and given[0].origin:
         order = torch.arange(result.numel()).view(given[0].tensor.shape)
-        moved = aten(call)(order, *args[1:])
-        axes = axes_of(moved, tuple(order.shape))
+        axes = axes_of(aten(call)(order, *args[1:]), tuple(order.shape))
         if axes:
             kept = None if given[0].kept is None else given[0].kept.permute(inverse(axes))
             return Constant(tensor=result, origin=given[0].origin, axes=axes, mask=given[0].mask, kept=kept)

@@ -57,8 +57,7 @@ class Seen:
 
     def typed(self, layer: layers.Layer, *, table: bool = True) -> Types:
         """Return the type of values that are the layer's own, as those that a table puts out."""
-        width = self.values_bits(layer)
-        return {"result": activation_type(self.values, width, self.precision.overflow, table=table)}
+        return {"result": activation_type(self.values, self.values_bits(layer), self.precision.overflow, table=table)}
 
     def narrowed(self) -> Types:
         """Return the type of values that are multiplied or looked up next; others stay exact."""

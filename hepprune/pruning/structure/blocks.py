@@ -77,8 +77,7 @@ def _leaves(network: Network, branch: tuple[str, ...], end: str) -> bool:
     outside = [node for node in network if node.name not in branch]
     read = {name for node in outside if node.name != end for name in network.sources.get(node.name, ())}
     read |= {node.of for node in outside if isinstance(node, Shared)} | set(network.outputs)
-    weights = any(network.runs(network[name]).kernels for name in branch)
-    return weights and not read & set(branch)
+    return any(network.runs(network[name]).kernels for name in branch) and not read & set(branch)
 
 
 def _plain(network: Network, node: Layer) -> list[Block]:

@@ -44,8 +44,7 @@ def _untouched(network: Network) -> dict[str, Tensor]:
         layer, value = node.layer, unknown
         if all(bool(torch.isnan(each).all()) for each in rounded):  # else these hide what can change
             if isinstance(layer, layers.Weighted):
-                silent = (layer.used_weight() == 0).flatten(1).all(dim=1)
-                value = torch.where(silent, layer.used_bias(), unknown)
+                value = torch.where((layer.used_weight() == 0).flatten(1).all(dim=1), layer.used_bias(), unknown)
             elif isinstance(layer, layers.Recurrent):
                 value = torch.where(silent_states(layer), 0.0, unknown)
             elif isinstance(layer, _TRANSPARENT):

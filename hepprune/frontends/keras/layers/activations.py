@@ -83,8 +83,7 @@ def _softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
     if isinstance(axis, bool) or not isinstance(axis, int) or not (1 <= axis <= len(shape) or -len(shape) <= axis < 0):
         raise native.refuse(f"works along axis {str(axis)[:40]}, which the shape {shape} has not")
-    last = axis in {-1, len(shape)}
-    return after([], Softmax(native.name, axis=-1 if last else axis - (axis > 0)))
+    return after([], Softmax(native.name, axis=-1 if axis in {-1, len(shape)} else axis - (axis > 0)))
 
 
 @register("ReLU")
