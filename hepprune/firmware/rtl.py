@@ -149,8 +149,7 @@ def _places(network: Network) -> PortPlaces:
     shared = any(isinstance(layer, Shared) for layer in network)
     if not shared and all(len(shape) == 1 for shape in network.shapes.values()):
         return ()
-    shapes = [network.shapes[layer.name] for layer in network.inputs]
-    each = (np.ndindex(shape) for shape in shapes)
+    each = (np.ndindex(network.shapes[layer.name]) for layer in network.inputs)
     return tuple(index[0] if len(index) > 1 else None for indices in each for index in indices)
 
 

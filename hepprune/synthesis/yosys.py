@@ -170,14 +170,8 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
     """
     found = loaded(path, text)
     clock = required_clock(path, clock_ns)
-    return Measurement(
-        stage="yosys",
-        tool="yosys",
-        version=_creator(found, path),
-        part=UNKNOWN,
-        clock_ns=clock,
-        resources=_resources(found, path),
-    )
+    version, counts = _creator(found, path), _resources(found, path)
+    return Measurement(stage="yosys", tool="yosys", version=version, part=UNKNOWN, clock_ns=clock, resources=counts)
 
 
 def _creator(found: Mapping[str, Any], path: Path) -> str:

@@ -60,11 +60,8 @@ def _arrays(native: Native) -> dict[str, Floats]:
 def _array(native: Native, name: str, shape: Shape) -> Floats:
     """Return an array, and refuse a file that has none of the name or one that does not broadcast to the shape."""
     found = _arrays(native).get(name)
-    if (
-        found is None
-        or found.ndim != len(shape)
-        or any(n not in {1, m} for n, m in zip(found.shape, shape, strict=True))
-    ):
+    rank = None if found is None else found.ndim
+    if found is None or rank != len(shape) or any(n not in {1, m} for n, m in zip(found.shape, shape, strict=True)):
         raise native.refuse(f"has no array '{name}' for the shape {shape}")
     return found
 
