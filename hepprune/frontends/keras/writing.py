@@ -38,7 +38,7 @@ def filled(network: Network, model: KerasModel) -> KerasModel:
     changed = {
         path: _fill(native, wanted, before.parts[path])
         for path, native in before.natives.items()
-        if _changed(native, [(wanted[name], before.network[name]) for name in before.parts[path]])
+        if _changed(native, before.parts[path], wanted, before.network)
     }
     described = with_layers(model.config, {path: native.config for path, native in changed.items()})
     layers = {path: _stored(each, changed[path]) if path in changed else each for path, each in model.layers.items()}
@@ -111,10 +111,14 @@ def _add_biases(cell: Recurrent) -> None:
     cell.recurrent_bias.zero_()
 
 
-def _changed(native: Native, pairs: Iterable[tuple[Layer, Layer]]) -> bool:
-    """Return whether what a native layer holds is another: arrays, settings, and types where it has them."""
+def _changed(native: Native, names: Iterable[str], now: Network, before: Network) -> bool:
+    """Return whether what a native layer holds is another: arrays, settings, types and sizes where it has those."""
     typed = native.kind in LAYERS and LAYERS[native.kind].typed
-    return any(not _equal(now, old, 0.0) or (typed and _types(now) != _types(old)) for now, old in pairs)
+    return any(
+        not _equal(now[name], before[name], 0.0)
+        or (typed and (_types(now[name]) != _types(before[name]) or now.shapes[name] != before.shapes[name]))
+        for name in names
+    )
 
 
 def _types(layer: Layer) -> dict[str, Any]:

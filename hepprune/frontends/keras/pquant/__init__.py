@@ -76,8 +76,7 @@ def translated(native: Native, places: Sequence[QuantiserPlace]) -> Native:
 
 def _quantiser(native: Native, place: QuantiserPlace) -> tuple[dict[str, Any] | None, dict[str, Floats]]:
     settings = section(native, "quantization_parameters")
-    is_used = native.config.get(place.used, True) if place.used else True
-    if not is_used or not settings.get("enable_quantization", True):
+    if not _is_used(native, place):
         return None, {}
     overflow = str(settings.get("overflow_mode_data" if place.data else "overflow_mode_parameters")).upper()
     fine = bool(settings.get("use_high_granularity_quantization", False))
@@ -89,6 +88,11 @@ def _quantiser(native: Native, place: QuantiserPlace) -> tuple[dict[str, Any] | 
     }
     arrays = _copied(native, place) if fine else _whole(native, place, overflow)
     return {"class_name": "QuantizerConfig", "config": config}, arrays
+
+
+def _is_used(native: Native, place: QuantiserPlace) -> bool:
+    settings = section(native, "quantization_parameters")
+    return bool(native.config.get(place.used, True) and settings.get("enable_quantization", True))
 
 
 def _copied(native: Native, place: QuantiserPlace) -> dict[str, Floats]:
@@ -133,13 +137,17 @@ def _heres(places: Sequence[QuantiserPlace]) -> tuple[str, ...]:
     return tuple(f"{place.here}/quantizer/vars/" for place in places)
 
 
-def resized(native: Native, place: QuantiserPlace, n_values: int) -> Native:
-    """Return a layer whose unused quantiser, which is there all the same, is for so many values on the last axis."""
-    if native.config.get(place.used, True):
+def resized(native: Native, place: QuantiserPlace, *sizes: int) -> Native:
+    """Return a layer whose unused quantiser, which is there all the same, is for values of these last axes."""
+    if _is_used(native, place):
         return native
-    inner = f"{place.there}/quantizer/quantizer/vars/"
-    cut = {key: array[..., :n_values] for key, array in native.stored.items() if key.startswith(inner) and array.ndim}
-    return replace(native, stored={**native.stored, **cut})
+
+    def cut(array: Floats) -> Floats:
+        axes = zip(array.shape[-len(sizes) :], sizes[-array.ndim :], strict=True)
+        return array[..., *(slice(now if size > 1 else None) for size, now in axes)]
+
+    found = {key: array for key, array in native.stored.items() if key.startswith(f"{place.there}/") and array.ndim}
+    return replace(native, stored={**native.stored, **{key: cut(array) for key, array in found.items()}})
 
 
 def _kept(native: Native, place: QuantiserPlace, arrays: list[Floats], config: Mapping[str, Any]) -> dict[str, Floats]:

@@ -96,7 +96,11 @@ def _fill_kernel(form: _Form) -> Fill:
         if found.weights[0].shape == native.weights[0].shape:
             return found
         n_in = found.weights[0].shape[-2] * found.config.get("groups", 1)
-        return pquant.without_pruning(pquant.resized(found, INPUT, n_in))
+        ends = ((INPUT, (n_in,)), (OUTPUT, native.shapes[native.name][-1:]))
+        own = zip((WEIGHT, BIAS), (array.shape for array in _arrays(found)), strict=False)
+        for place, sizes in (*ends, *own):
+            found = pquant.resized(found, place, *sizes)
+        return pquant.without_pruning(found)
 
     return fill
 
@@ -205,7 +209,10 @@ def _filling(fill: Fill, places: tuple[QuantiserPlace, ...], known: Callable[[Na
 
     def filled(native: Native, layers: Mapping[str, Layer]) -> Native:
         typed = pquant.translated(native, places) if known is None else known(native)
-        return replace(pquant.restored(native, fill(typed, layers), places), weights=native.weights)
+        found = replace(pquant.restored(native, fill(typed, layers), places), weights=native.weights)
+        for place in places:
+            found = pquant.resized(found, place, native.shapes[native.name][-1])
+        return found
 
     return filled
 

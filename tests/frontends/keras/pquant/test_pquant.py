@@ -117,6 +117,27 @@ def test_neurons_leave_with_their_masks_and_their_channels_of_a_batch_norm(folde
 
 
 @torch.no_grad()
+def test_quantisers_that_are_switched_off_have_the_sizes_that_are_left(folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(folder / "steps_fine.keras") as archive, zipfile.ZipFile(tmp_path / "off.keras", "w") as off:
+        for name in archive.namelist():
+            old, new = b'"enable_quantization": true', b'"enable_quantization": false'
+            off.writestr(name, archive.read(name).replace(old, new) if name == "config.json" else archive.read(name))
+    changed = frontend.read(tmp_path / "off.keras")
+    maps = weighted(changed)[0]
+    maps.digit_limit[0], maps.bias[0] = 0, 0
+    smaller = surgery.shrink(changed)
+    assert (changed.shapes["pooled"][-1], smaller.shapes["pooled"][-1]) == (4, 3)
+    written = frontend.write(smaller, tmp_path / "smaller.keras", like=tmp_path / "off.keras")
+    shapes: list[tuple[int, ...]] = []
+    with zipfile.ZipFile(written) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+        file["layers"].visititems(
+            lambda name, each: shapes.append(getattr(each, "shape", ())) if "_quant" in name else None
+        )
+    assert any(3 in shape for shape in shapes)
+    assert not any({4, 12} & set(shape) for shape in shapes)
+
+
+@torch.no_grad()
 def test_attention_without_a_channel_is_refused_by_what_its_class_can_hold(folder: Path, tmp_path: Path) -> None:
     changed = frontend.read(folder / "attention.keras")
     for layer in weighted(changed):
