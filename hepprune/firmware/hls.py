@@ -37,6 +37,7 @@ BASEDIR=${BASEDIR//\"/\\\"}
 """
 _COMPILE = '${CC} ${CFLAGS} ${INCFLAGS} -D WEIGHTS_DIR="${WEIGHTS_DIR}" '
 # `build_prj.tcl` reads these switches: C synthesis, then Vivado's logic synthesis; the C simulation has been done here.
+_FEW_JETS = 1000  # so many are simulated sooner than g++ has optimised what simulates them
 _SWITCHES = {"reset": 1, "csim": 0, "synth": 1, "cosim": 0, "validation": 0, "export": 0, "vsynth": 1, "fifo_opt": 0}
 
 
@@ -135,15 +136,17 @@ def _project(network: Network, nodes: list[HlsLayer], graph: Any, bare: Project)
     )
 
 
-def compile(project: Project) -> Path:  # noqa: A001
-    """Compile the project's C simulation with g++, and return the library.
+def compile(project: Project, *, n_jets: int | None = None) -> Path:  # noqa: A001
+    """Compile the project's C simulation with g++, for few jets without optimising it, and return the library.
 
     Raises:
         PrerequisiteError: g++ or bash is missing, or compiling failed.
     """
     for program in ("bash", "g++"):
         require(program, what="the C simulation of the hls4ml project")
-    run(["bash", "./build_lib.sh"], folder=project.folder, what="the C simulation of the hls4ml project")
+    level = {"OPTIMISE": "-O0"} if n_jets is not None and n_jets <= _FEW_JETS else {}
+    what = "the C simulation of the hls4ml project"
+    run(["bash", "./build_lib.sh"], folder=project.folder, what=what, environment=level)
     return project.library
 
 
@@ -230,7 +233,7 @@ def _finish(new: Path, folder: Path) -> None:
     script = new / "build_lib.sh"
     text = (
         script.read_text()
-        .replace('CFLAGS="-O3', 'CFLAGS="-O1 --param ggc-min-heapsize=262144')
+        .replace('CFLAGS="-O3', 'CFLAGS="${OPTIMISE:--O1} --param ggc-min-heapsize=262144')
         .replace("c++23", "c++17")
         .replace("\nWEIGHTS_DIR=", f"\n{_QUOTED_BASEDIR}WEIGHTS_DIR=")
         .replace(f"-c firmware/${{PROJECT}}.cpp -o ${{PROJECT}}.o\n{_COMPILE}", "-include firmware/${PROJECT}.cpp ")

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from hepprune.errors import NetworkError
 from hepprune.firmware import equivalence, hls, layers, rtl
 from hepprune.firmware.equivalence import Check
@@ -131,7 +133,8 @@ class Hls:
         """
         if built.project is None:
             raise NetworkError("there is no HLS project to simulate")
-        hls.compile(built.project)
+        n_jets = len(features if isinstance(features, np.ndarray) else features[0])
+        hls.compile(built.project, n_jets=n_jets)
         return equivalence.against_csim(built.network, built.project, features, task)
 
 

@@ -49,7 +49,7 @@ def test_any_names_and_any_folder_make_a_project_that_computes_the_network(tmp_p
     project = hls.export(
         network, tmp_path / ODD_FOLDER, part=PART, clock_ns=5.0, clock_uncertainty=0.27, name="jets", namespace="space"
     )
-    hls.compile(project)
+    hls.compile(project, n_jets=300)
     features = [np.random.default_rng(1).normal(size=(100, 2)) for _ in INPUTS]
     assert equivalence.against_csim(network, project, features).mismatches == 0
     found = hls.predictions(project, features)

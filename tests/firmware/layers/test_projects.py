@@ -286,7 +286,7 @@ def checked(network: Network, io_type: str, folder: Path) -> equivalence.Check:
         network, folder, part=PART, clock_ns=5.0, clock_uncertainty=0.27, io_type=io_type, name="tagger"
     )
     assert project.io_type == io_type
-    hls.compile(project)
+    hls.compile(project, n_jets=300)
     check = equivalence.against_csim(network, project, random_features(network, 300))
     assert (check.vectors, check.mismatches, check.first_layer) == (300, 0, None)
     return check
@@ -333,5 +333,5 @@ def test_an_output_that_is_always_below_half_a_step_stops_no_simulation(tmp_path
     nodes = layers_of_hls4ml.described(network, io_type="io_parallel")
     assert [node.name for node in nodes] == ["features", "tiny.exact", "tiny", "logits"]
     project = hls.export(network, tmp_path / "hls", part=PART, clock_ns=5.0, clock_uncertainty=0.27, name="tagger")
-    hls.compile(project)
+    hls.compile(project, n_jets=300)
     assert equivalence.against_csim(network, project, random_features(network, 100)).mismatches == 0

@@ -197,7 +197,7 @@ def test_the_firmware_of_a_shrunk_network_computes_the_masked_one(stages: tuple[
     shrunk, masked = surgery.shrink(network, plan), masks.apply(network, plan)
     target = {"part": "xcvu13p-flga2577-2-e", "clock_ns": 5.0, "clock_uncertainty": 0.125, "strategy": "latency"}
     project = hls.export(shrunk, tmp_path / "project", **target)
-    hls.compile(project)
+    hls.compile(project, n_jets=300)
     x = jets(network, seed=1, dtype=torch.float64)
     with torch.no_grad():
         expected = masked.double()(x).numpy()

@@ -166,7 +166,7 @@ def test_quantisers_of_single_values_are_hls4mls_own(tmp_path: Path) -> None:
     both = together(with_ports(name) for name in ("dense", "convolutional"))
     options = {"part": "xcvu13p-flga2577-2-e", "clock_ns": 5.0, "clock_uncertainty": 0.27}
     project = hls.export(both, tmp_path / "hls", **options)
-    hls.compile(project)
+    hls.compile(project, n_jets=300)
     rng = np.random.default_rng(0)
     features = [rng.normal(0, 3, (2_000, *each.features_shape)).astype(np.float32) for each in both.inputs]
     assert equivalence.against_csim(both, project, features).mismatches == 0
