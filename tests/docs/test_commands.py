@@ -14,7 +14,7 @@ from tests.docs import pages
 # What looks after each kind of block.
 KINDS = {
     "": "a drawing, or what a command prints: our commands in it are looked up",
-    "bash": "every command is looked up here; the tutorial's and the README's are run by test_sequences",
+    "bash": "every command is looked up here; the tutorial's are run by test_sequences, README's by test_formats",
     "python": "run by test_snippets",
     "py": "needs a batch system: test_snippets compiles it",
     "yaml": "test_snippets reads it as a recipe, a target or a workflow",

@@ -1,24 +1,21 @@
-"""The commands of the tutorial and of the README, one after the other as they stand there, on a small job."""
+"""The commands of the tutorial, one after the other as they stand there, on a small job.
+
+Those of the README are run by `tests/pipeline/test_formats.py`.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uproot
 import yaml
 from typer.testing import CliRunner
 
-import hepprune
 from hepprune.cli import app
-from hepprune.network import load
 from hepprune.recipe import load as read_recipe
 from hepprune.report import summary as summaries
 from tests.docs import pages
-from tests.reference import REFERENCE
 
 pytestmark = pytest.mark.slow
-JETS = pages.ROOT / "datasets/jets_features.root"
-TAGGER = REFERENCE / "models/jet-mlp-16-64-32-32-5.h5"
 FEW = {"csim_vectors": 200, "rtl_vectors": 200}
 SHORT = {"stages": 2, "fine_tune_epochs": 1, "settle_epochs": 2, "trim_epochs": 1}
 ELSEWHERE = {"pip": "`nox -s packages` installs", "doctor": "tests/jobs/test_doctor.py", "make": "`make hls` is nox's"}
@@ -61,21 +58,3 @@ def test_the_tutorial_from_jets_to_an_emulator(tmp_path: Path, monkeypatch: pyte
     assert "entity tutorial is" in Path("firmware/tutorial.vhd").read_text()
     assert Path("build/report.html").is_file()
     assert Path("emulator/Makefile").is_file()
-
-
-def test_the_second_command_of_the_readme_for_a_network_and_jets_of_ones_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    names = read_recipe(pages.ROOT / "hls_projects/jet_tagger/recipe.yaml").data.features
-    small = hepprune.shrink(hepprune.prune(hepprune.read(TAGGER), sparsity=0.985))
-    hepprune.write(small, "tagger.h5", like=TAGGER)
-    with uproot.open(JETS) as made, uproot.recreate("jets.root") as file:
-        file["Jets"] = made["Jets"].arrays([*names, "event", "label"], entry_stop=4000, library="np")
-    (init, job) = (words for words in pages.commands(pages.ROOT / "README.md") if words[0] == "hepprune")
-    assert "then: hepprune run recipe.yaml" in run([*init, "--yes"])
-    shortened(Path("recipe.yaml"), search=SHORT, budget={"lut_of_baseline": 0.8, "max_accuracy_loss": 0.3}, checks=FEW)
-    run(job)
-    found = summaries.read(Path("build/summary.json"))
-    assert found.feedback[-1].met
-    assert load(Path("build/network.npz")).widths

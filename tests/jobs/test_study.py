@@ -135,7 +135,7 @@ def test_designs_wait_for_another_machine_and_then_correct_the_table(tagger: Net
 
 @pytest.mark.slow
 def test_the_most_informative_designs_are_really_synthesised_once(tagger: Network, tmp_path: Path) -> None:
-    given = {"clock_ns": (5.0,), "strategy": ("distributed_arithmetic",), "sparsity": (0.7, 0.85), "out": tmp_path}
+    given = {"clock_ns": (5.0,), "strategy": ("distributed_arithmetic",), "sparsity": (0.8, 0.85), "out": tmp_path}
     plain = study(tagger, TARGET, **{**given, "out": None})  # type: ignore[arg-type]
     found = study(tagger, TARGET, **given, synthesis=SynthesisRequest(n=None))  # type: ignore[arg-type]
     assert len(found.measured) == 2

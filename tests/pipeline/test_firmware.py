@@ -111,7 +111,7 @@ def test_what_was_built_needs_nothing_that_the_disk_remembers(
         recipe=default.model_copy(update=wanted), target=targets.load(default.target), build=tmp_path / "build"
     )
     given = samples(jets)
-    built = firmware.deliver(context, firmware.build(context, plan.prune(tagger, sparsity=0.7), given), given)
+    built = firmware.deliver(context, firmware.build(context, plan.prune(tagger, sparsity=0.85), given), given)
     assert context.seconds.keys() == {"Verilog and its simulation", "HLS project and its C simulation"}
     shutil.rmtree(context.state)
     for note in context.build.rglob("hepprune.json"):

@@ -24,6 +24,7 @@ from hepprune.frontends.checking import acting
 from hepprune.network import Network, load
 from hepprune.report import summary as summaries
 from hepprune.report.summary import Summary
+from tests.docs import pages
 from tests.frontends.keras import models
 from tests.frontends.keras.published import loaded
 from tests.pipeline.taught import teach
@@ -228,19 +229,20 @@ def kernels(network: Network) -> list[torch.Tensor]:
 def test_a_new_users_session_from_an_empty_folder(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`doctor`, `init`, `run`, `report` and `export`, with a QKeras model and a ROOT file of one's own."""
+    """The second command of the README, then `report` and `export`, with a QKeras model and a ROOT file of one's own."""
+    (_, *init), (_, *job) = (words for words in pages.commands(pages.ROOT / "README.md") if words[0] == "hepprune")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         of_qkeras("deepsets", tmp_path / "tagger")
     shutil.copy(folder / "jets.root", tmp_path)
     monkeypatch.chdir(tmp_path)
     assert "g++" in _said("doctor", "--no-test")
-    assert "their order" in _said("init", "tagger.h5", "jets.root", "--features", "pt,eta", "--label", "label", "--yes")
+    assert "their order" in _said(*init, "--features", "pt,eta", "--label", "label", "--yes")
     drafted = yaml.safe_load(Path("recipe.yaml").read_text())
     assert (drafted["model"]["file"], drafted["data"]["features"]) == ("tagger.h5", ["pt", "eta"])
     drafted["model"]["training"] = {"epochs": 6}
     Path("recipe.yaml").write_text(yaml.safe_dump(drafted | SHORT))
-    _said("run", "recipe.yaml", "--no-plots")
+    _said(*job, "--no-plots")
     assert not Path("build/plots").exists()
     _check(summaries.read(Path("build/summary.json")), Path("build"), Path("tagger.h5"), "deepsets")
     assert "pareto: build/plots/pareto.png" in _said("plot", "build")
