@@ -13,6 +13,7 @@ import torch
 from hepprune.frontends.keras.hgq.filling import fill_tables
 from hepprune.frontends.keras.hgq.tables import norm_names, places_of, tables
 from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
+from hepprune.frontends.keras.layers.activations import activation
 from hepprune.frontends.keras.layers.einsum import Contraction, contraction, moved, shaped
 from hepprune.frontends.keras.registry import Floats, Native, Parts, after, reading
 from hepprune.network import Layer, Shape
@@ -79,7 +80,9 @@ def _letters(native: Native, layout: _Layout) -> dict[str, str]:
     found = dict[str, str]()
     for kernel, bias in places_of(native):
         found |= {kernel: axes.kernel, bias: biased}
-    found |= dict.fromkeys(_norms(native), str(native.config.get("normalize_axes") or axes.neurons))
+    # HGQ2 lays them out as the axes of what is summed lie, in whatever order it names them
+    named = str(native.config.get("normalize_axes") or axes.neurons)
+    found |= dict.fromkeys(_norms(native), "".join(sorted(named, key=before.index)))
     quantisers = [key for key, array in native.stored.items() if array.ndim == len(before) + 1]
     found |= {key: before for key in quantisers if key.startswith(("iq/", "toq/"))}
     return {key: letters for key, letters in found.items() if key in native.stored}
@@ -109,6 +112,7 @@ def _as_dense(native: Native, layout: _Layout) -> Native:
         "use_bias": native.config.get("bias_axes") is not None and not norms,
         "shared": axes.shape(axes.shared),
         "positions": np.broadcast_shapes(axes.shape(axes.shared), *positions),
+        "activation": None,
         "oq_conf": None,
     }
     inner = replace(native, kind="QDenseT", stored=stored, weights=(), arriving=(_flat(axes),))
@@ -120,7 +124,7 @@ def _flat(axes: Contraction) -> Shape:
 
 
 def contracted(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
-    """Return a QDenseT, what moves the axes around it, and the quantiser of what goes out."""
+    """Return a QDenseT, what moves the axes around it, and the function and the quantiser of what goes out."""
     layout = _layout(native)
     axes, inner = layout.axes, _as_dense(native, layout)
     order, left = axes.free + axes.shared + axes.summed, axes.free + axes.neurons
@@ -130,7 +134,7 @@ def contracted(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
     parts = [*parts, *(reading(made, parts[-1].layer.name) if parts else made)]
     parts = shaped(native, parts, "split", (*_flat(axes)[:-1], axes.size(axes.new)), axes.shape(left))
     parts = moved(native, parts, "back", [left.index(c) for c in axes.puts])
-    return after(parts, *value_quantiser(native, ends(native)[1]))
+    return after(parts, activation(native), *value_quantiser(native, ends(native)[1]))
 
 
 def fill_contracted(native: Native, layers: Mapping[str, Layer]) -> Native:

@@ -79,6 +79,14 @@ def contracted() -> keras.Model:
     return keras.Model(steps, QEinsumDenseT("bzx,zxk->bk", (3,), n_hl=0, name="logits")(turned))
 
 
+def ordered() -> keras.Model:
+    """Functions of edges that are normalised along axes in the kernel's order, and a softmax along an axis they keep."""
+    steps = keras.Input((3, 4), name="steps")
+    own = {"toq_conf": QuantizerConfig("kif", "table", i0=2, f0=4, homogeneous_axis=(0,))}
+    normed = QEinsumDenseT("bne,edn->bnd", (3, 3), batch_norm=True, **own, name="normed")(steps)
+    return keras.Model(steps, QEinsumDenseT("bnc,cd->bdn", (5, 3), activation="softmax", **own, name="shares")(normed))
+
+
 def heads() -> keras.Model:
     """Attention that projects by tables, keys and values mixed by tables, by one of both, and by a kernel."""
     steps = keras.Input((4, 3), name="steps")
@@ -121,7 +129,7 @@ def made(build: Callable[[], keras.Model], seed: int) -> tuple[keras.Model, np.n
 
 
 if __name__ == "__main__":
-    every = (moved, uneven, shared, contracted, heads, sloped)
+    every = (moved, uneven, shared, contracted, ordered, heads, sloped)
     for build in (each for each in every if each.__name__ in sys.argv[1:] or not sys.argv[1:]):
         drawn = (made(build, seed) for seed in count())
         model, features = next(each for each in drawn if moving(keras.ops.convert_to_numpy(each[0](each[1]))))

@@ -60,6 +60,17 @@ def test_a_network_computes_what_hgq_computes_bit_for_bit(name: str) -> None:
     assert moving(wanted)
 
 
+def test_axes_have_the_order_that_hgq_gives_them(tmp_path: Path) -> None:
+    network, jets, wanted = read("ordered")
+    assert moving(wanted)
+    np.testing.assert_array_equal(outputs(network, jets), wanted)
+    network["shares"].digit_limit[1] = 0
+    network["normed"].digit_limit[:, ::5] = 0
+    smaller = surgery.shrink(network, warn=False)
+    file = frontend.write(smaller, tmp_path / "pruned.keras", like=DATA / "hgq_ordered.keras")
+    np.testing.assert_array_equal(outputs(frontend.read(file), jets), outputs(network, jets))
+
+
 def test_constants_have_types_where_no_product_is_rounded() -> None:
     exact, rounded = (
         [layer for layer in read(name)[0] if isinstance(layer, BatchNorm)] for name in ("moved", "uneven")
