@@ -3,6 +3,7 @@
 Axes of input, kernel and result give each position functions of its own.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from hepprune.errors import explained
 from hepprune.frontends.keras.hgq.filling import fill_tables
-from hepprune.frontends.keras.hgq.tables import norm_names, places_of, tables
+from hepprune.frontends.keras.hgq.tables import MAX_ENTRIES, norm_names, places_of, tables
 from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
 from hepprune.frontends.keras.layers.activations import activation
 from hepprune.frontends.keras.layers.einsum import Contraction, contraction, moved, shaped
@@ -45,6 +47,8 @@ class _Layout:
             whole = any(held.get(c, 1) > 1 for c in group)
             spread += [self.axes.sizes[c] if whole else 1 for c in group]
             sizes.append(self.axes.size(group) if whole else 1)
+        if math.prod((*sizes, *rest)) > max(array.size, MAX_ENTRIES):  # before they are laid out in memory
+            raise ValueError(f"{array.shape} for functions of shape {tuple(sizes)}, which are not small tables")
         each = [held.get(c, 1) for c in "".join(self.groups)]
         return np.broadcast_to(turned.reshape(*each, *rest), (*spread, *rest)).reshape(*sizes, *rest).copy()
 
@@ -100,7 +104,8 @@ def _as_dense(native: Native, layout: _Layout) -> Native:
     for key, letters in _letters(native, layout).items():
         array = native.stored[key]
         jets = array.ndim == len(letters) + 1 and key.startswith(("iq/", "toq/"))
-        rows = layout.rows(array[0] if jets else array, letters)
+        with explained(native.refuse, f"has an array at {key} that cannot be taken over:", ValueError):
+            rows = layout.rows(array[0] if jets else array, letters)
         inside = rows if jets or key in norms else rows.reshape(rows.shape[len(axes.free) :])
         stored[norms.get(key, key)] = inside[None] if jets else inside
     first = places_of(native)[0][0]

@@ -37,7 +37,7 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda values: values,
     "None": lambda values: values,
 }
-_MAX_BITS, _MAX_ENTRIES = 12, 2**23
+_MAX_BITS, MAX_ENTRIES = 12, 2**23
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +108,8 @@ def _by_edge(native: Native, key: str, place: str, edges: Edges) -> ValueTypes:
     if found is None:
         raise native.refuse(f"has no {key}, so that its functions have no table")
     shape = (*nothing(found).shape[1:-2], edges.n_in, edges.n_out)
+    if math.prod(shape) > MAX_ENTRIES:
+        raise native.refuse(f"has functions for {math.prod(shape)} edges, which are not small tables")
 
     def laid_out(array: NDArray[Any]) -> NDArray[Any]:
         whole = np.broadcast_to(array[0], shape)
@@ -126,7 +128,7 @@ def _table(native: Native, edges: Edges, arguments: FixedPoints, outputs: ValueT
     each_edge = (*edges.positions, edges.n_in * edges.n_out)
     shape = np.broadcast_shapes(arguments.width.shape, nothing(outputs).shape, each_edge)
     bits = int(arguments.width.max())
-    if bits > _MAX_BITS or math.prod(shape) * 2**bits > _MAX_ENTRIES:
+    if bits > _MAX_BITS or math.prod(shape) * 2**bits > MAX_ENTRIES:
         raise native.refuse(f"has functions of {bits} bits for {math.prod(shape)} edges, which are not small tables")
     last = np.exp2(arguments.width) - 1
     entry = np.minimum(np.arange(2.0**bits)[:, *(None,) * last.ndim], last)  # entries first
@@ -198,7 +200,7 @@ def _normalisation(native: Native, edges: Edges) -> Callable[[Tensor], Tensor]:
     if not native.config.get("batch_norm"):
         return lambda values: values
     names, epsilon, root = norm_names(native), native.number("bn_epsilon", 1e-3), math.sqrt(edges.n_in)
-    if "equation" in native.config:  # of a QEinsumDenseT, along any axes
+    if isinstance(native.config.get("positions"), tuple):  # of a QEinsumDenseT, along any axes
         found = {name: torch.as_tensor(native.stored[f"bn_module/vars/{n}"]).float() for n, name in enumerate(names)}
         scale = found.get("scale", torch.ones(1)) / torch.sqrt(found["variance"] + epsilon)
         shift = found.get("center", torch.zeros(1)) - found["mean"] * scale

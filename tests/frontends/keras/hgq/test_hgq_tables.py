@@ -11,6 +11,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
+from hepprune.frontends.keras.registry import LAYERS, Native
 from hepprune.hardware import cost, targets
 from hepprune.network import Lookup, Network, exact_logits
 from hepprune.pruning import statistics
@@ -129,3 +130,50 @@ def test_tables_that_do_not_fit_are_refused() -> None:
         Lookup("t", torch.full((2, 4), torch.nan), INPUTS)
     with pytest.raises(NetworkError, match=r"has tables of shape \(2,\), not for \(3,\)"):
         Lookup("t", torch.zeros(2, 4), INPUTS).shape((3,))
+
+
+def described(kind: str, arrays: dict[str, tuple[int, ...]], arriving: tuple[int, ...], **config: object) -> Native:
+    """Return a table layer without hidden layers whose arrays are ones, of which the large ones take no memory."""
+    types = {"class_name": "C", "config": {"q_type": "kif", "overflow_mode": "SAT", "round_mode": "RND"}}
+    shapes = {"module/layers/einsum_dense/vars/0": arrays["kernel"]}
+    shapes |= {f"iq/quantizer/vars/{number}": arrays["iq"] for number in range(3)}
+    shapes |= {f"toq/quantizer/vars/{number}": (1,) * len(arrays["iq"]) for number in range(3)}
+    shapes |= {f"bn_module/vars/{number}": arrays.get("norm", ()) for number in range(4)}
+    stored = {place: np.broadcast_to(np.ones(()), shape) for place, shape in shapes.items()}
+    stored = {place: array.copy() if array.size < 100 else array for place, array in stored.items()}
+    settings = {"n_hl": 0, "subnn_activation": "tanh", "use_bias": False, "iq_conf": types, "toq_conf": types}
+    return Native(name="a", path="a", kind=kind, config=settings | config, stored=stored, arriving=(arriving,))
+
+
+@pytest.mark.parametrize(
+    ("native", "sentence"),
+    [
+        (
+            described("QDenseT", {"kernel": (256, 1024, 1), "iq": (1, 4096, 256, 1)}, (4096, 256), n_out=1024),
+            "layer 'a' .* has functions for 1073741824 edges, which are not small tables",
+        ),
+        (
+            described(
+                "QEinsumDenseT",
+                {"kernel": (1, 2, 1024, 1), "iq": (1, 2**20, 1, 2, 1)},
+                (2**20, 1),
+                equation="nfa,acd->nfcd",
+            ),
+            "layer 'a' .* iq/quantizer/vars/0 that cannot .* of shape \\(1048576, 1, 2048\\), which are not small tables",
+        ),
+        (
+            described(
+                "QDenseT",
+                {"kernel": (2, 2, 1), "iq": (1, 1, 1), "norm": (2**30, 1, 1)},
+                (2,),
+                n_out=2,
+                batch_norm=True,
+                equation="bc,cd->bd",
+            ),
+            "layer 'a' .* needs an array of shape \\(2,\\) at bn_module/vars/0",
+        ),
+    ],
+)
+def test_large_tables_are_refused_before_they_are_laid_out(native: Native, sentence: str) -> None:
+    with pytest.raises(NetworkError, match=sentence):
+        LAYERS[native.kind].lower(native, native.arriving)
