@@ -135,12 +135,12 @@ for _kind in ("QDenseT", "QConvT1D", "QConvT2D"):
     _enter(_kind, tables, fill_tables, pads=True)
 for _kind in ("QSimpleRNN", "QGRU"):
     _enter(_kind, cell, fill_cell)
-_enter("QEinsumDenseT", contracted, fill_contracted)
+_enter("QEinsumDenseT", contracted, fill_contracted, pads=True)
 _enter("QSum", summed)
 _enter("QMeanPow2", summed)
 _enter("QSoftmax", softmax, fill_softmax)
 for _kind in ("QMultiHeadAttention", "QMultiHeadAttentionT", "QLinformerAttention", "QLinformerAttentionT"):
-    _enter(_kind, attention, fill_attention)
+    _enter(_kind, attention, fill_attention, pads=_kind.endswith("T"))
 _enter("Quantizer", _quantizer, _fill_quantizer)
 for _kind in _POOLS:
     _enter(f"Q{_kind}", _pool)

@@ -206,6 +206,15 @@ def test_what_cannot_be_taken_over_is_named(name: str, old: str, new: str, sente
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(("name", "edges"), [("ordered", "normed_edges"), ("heads", "attended_query_edges")])
+def test_a_function_that_reads_nothing_is_written_as_the_constant_it_is(name: str, edges: str, tmp_path: Path) -> None:
+    network, jets, _ = read(name)
+    network[edges].digit_limit[1] = 0
+    file = frontend.write(network, tmp_path / "shut.keras", like=DATA / f"hgq_{name}.keras")
+    np.testing.assert_array_equal(outputs(frontend.read(file), jets), outputs(network, jets))
+    assert not np.array_equal(outputs(network, jets), read(name)[2])
+
+
 def test_a_constant_of_an_input_that_is_gone_has_no_place(tmp_path: Path) -> None:
     network, *_ = read("contracted")
     network["each"].digit_limit[2] = 0
