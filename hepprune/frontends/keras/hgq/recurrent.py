@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.errors import explained
+from hepprune.errors import NetworkError, explained
 from hepprune.fixed import FixedPoint, Quantiser, digits
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.fixed.quantisers.per_value import fraction_bits
@@ -85,7 +85,8 @@ def _ramp(native: Native, kind: Quantiser | None, n_out: int) -> dict[str, Any]:
         raise native.refuse("has a praq_conf of floats with affine, which cannot be taken over")
     slope, shift = read_affine(native, "praq_conf", _affine(native.config.get("praq_conf"))) or (1.0, 0.0)
     ends = np.stack([argument.minimum, argument.maximum]) * slope + shift
-    places = max(argument.fraction + fraction_bits(slope), fraction_bits(shift) if shift else 0, 0)
+    with explained(native.refuse, "has a praq_conf whose gates would be rounded:", NetworkError):
+        places = max(argument.fraction + fraction_bits(slope), fraction_bits(shift) if shift else 0, 0)
     if ends.min() < 0 or ends.max() > 1 or places > _PLACES:
         raise native.refuse("has a praq_conf whose gates would leave 0 to 1, or would be rounded")
     whole = int(ends.max() == 1)

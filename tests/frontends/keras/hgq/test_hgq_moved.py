@@ -192,6 +192,7 @@ def test_hgq_computes_what_was_written(name: str, tmp_path: Path) -> None:
         ("contracted", '"bnd,ned->ben"', '"bnd,ned->bne"', "'joined' .* a kernel of shape .* that does not fit"),
         ("contracted", '"n_hl": 2', '"n_hl": 3', "'apart' .* has no kernel of its functions"),
         ("sloped", '"affine": [0.125, 0.375]', '"affine": [0.5, 0.375]', "'first' .* whose gates would leave 0 to 1"),
+        ("sloped", '"affine": [0.125, 0.375]', '"affine": [1e-20, 0.375]', "'first' .* whose gates would be rounded"),
         (
             "moved",
             '"scaler": 0.75',
