@@ -36,8 +36,8 @@ _QUOTED_BASEDIR = r"""BASEDIR=${BASEDIR//\\/\\\\}
 BASEDIR=${BASEDIR//\"/\\\"}
 """
 _COMPILE = '${CC} ${CFLAGS} ${INCFLAGS} -D WEIGHTS_DIR="${WEIGHTS_DIR}" '
-# `build_prj.tcl` reads these switches: C synthesis, then Vivado's logic synthesis; the C simulation has been done here.
 _FEW_JETS = 1000  # so many are simulated sooner than g++ has optimised what simulates them
+# `build_prj.tcl` reads these switches: C synthesis, then Vivado's logic synthesis; the C simulation has been done here.
 _SWITCHES = {"reset": 1, "csim": 0, "synth": 1, "cosim": 0, "validation": 0, "export": 0, "vsynth": 1, "fifo_opt": 0}
 
 

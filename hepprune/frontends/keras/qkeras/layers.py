@@ -1,4 +1,4 @@
-"""Mapping[str, Layer] of QKeras: those of Keras with a quantiser for each array and each activation."""
+"""Layers of QKeras: those of Keras with a quantiser for each array and each activation."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
