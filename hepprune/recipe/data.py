@@ -45,7 +45,7 @@ class ImageSection(Section):
 
 
 class Flat(Section):
-    """Weights that make the distribution of a column flat in each class: see data.weights.Flatten."""
+    """Weights that make the distribution of a column flat in each class: see data.jets.Flatten."""
 
     column: str
     edges: tuple[float, ...]

@@ -84,6 +84,7 @@ MINIMAL = "{name: a, part: xcvu9p, clock_ns: 5"
     ("text", "complaint"),
     [
         (MINIMAL + ", clock: 5}", "clock: unknown key; known here: name, part, clock_ns"),
+        (MINIMAL + ", confidence: published}", "confidence: unknown key; known here: name, part, clock_ns"),
         (MINIMAL + ", budget: {luts: 5}}", "budget.luts: unknown key; known here: latency_ns"),
         ("{name: a, part: xcvu9p}", "clock_ns: missing"),
         ("{name: a, part: xcvu9p, clock_ns: -1}", "clock_ns: -1 should be greater than 0, in ns"),

@@ -1,8 +1,9 @@
 """A user's own target, from YAML; whatever is wrong with it is said in one sentence."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -73,7 +74,6 @@ class _TargetFile(Section):
     reserved_cycles: Annotated[int, Field(ge=0, le=_MOST)] = 0
     budget: _Limits = Field(default_factory=_Limits)
     source: str = ""
-    confidence: Literal["published", "prototype", "user"] = "user"
     note: str = ""
 
     def _faults(self) -> Iterator[str]:
@@ -105,7 +105,7 @@ class _TargetFile(Section):
         counts = {name: count for name in RESOURCES if (count := getattr(limits, name)) is not None}
         cells = Resources(**(whole.known() | counts))
         latency = limits.latency_ns and limits.latency_ns - self._reserved_ns
-        alike = {"name", "part", "clock_ns", "clock_uncertainty", "reserved_cycles", "source", "confidence", "note"}
+        alike = {"name", "part", "clock_ns", "clock_uncertainty", "reserved_cycles", "source", "note"}
         return Target(
             **self.model_dump(include=alike),
             budget=Budget(latency, limits.interval_cycles, cells),
@@ -115,8 +115,13 @@ class _TargetFile(Section):
         )
 
 
+def _preset(name: str, *, confidence: str, **known: Any) -> Target:
+    """Return a target of ours; how far it can be trusted is not for a file of a user to say."""
+    return replace(_TargetFile(name=name, **known).target(), confidence=confidence)
+
+
 _PRESETS = documents.read(Path(__file__).with_name("presets.yaml"), kind="targets", keys="of one target")
-TARGETS = {name: _TargetFile(name=name, **preset).target() for name, preset in _PRESETS.items()}
+TARGETS = {name: _preset(name, **known) for name, known in _PRESETS.items()}
 
 
 def load(name_or_path: str | Path) -> Target:

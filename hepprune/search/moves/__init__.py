@@ -51,7 +51,7 @@ class Move:
 
     @property
     def n_units(self) -> int:
-        """KernelUnits cut: neurons, weights or digits; what reads a neuron is none."""
+        """Units cut: neurons, weights or digits; what reads a neuron is none."""
         return sum(len(cut.units) for cut in self.cuts if cut.granularity != "input")
 
     @property
