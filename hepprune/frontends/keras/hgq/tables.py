@@ -38,6 +38,7 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "None": lambda values: values,
 }
 _MAX_BITS, MAX_ENTRIES = 12, 2**23
+_MAX_HIDDEN = 2**28  # values between the layers of the functions, of all entries together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +128,9 @@ def _table(native: Native, edges: Edges, arguments: FixedPoints, outputs: ValueT
     """Return what every edge puts out for every argument (*positions, n_edges, n_entries), computed in float32."""
     each_edge = (*edges.positions, edges.n_in * edges.n_out)
     shape = np.broadcast_shapes(arguments.width.shape, nothing(outputs).shape, each_edge)
-    bits = int(arguments.width.max())
-    if bits > _MAX_BITS or math.prod(shape) * 2**bits > MAX_ENTRIES:
+    bits, wide = int(arguments.width.max()), native.size("d_hl") if native.config.get("n_hl") else 1
+    n_entries = math.prod(shape) * 2**bits
+    if bits > _MAX_BITS or n_entries > MAX_ENTRIES or n_entries * wide > _MAX_HIDDEN:
         raise native.refuse(f"has functions of {bits} bits for {math.prod(shape)} edges, which are not small tables")
     last = np.exp2(arguments.width) - 1
     entry = np.minimum(np.arange(2.0**bits)[:, *(None,) * last.ndim], last)  # entries first

@@ -133,14 +133,15 @@ def test_tables_that_do_not_fit_are_refused() -> None:
 
 
 def described(kind: str, arrays: dict[str, tuple[int, ...]], arriving: tuple[int, ...], **config: object) -> Native:
-    """Return a table layer without hidden layers whose arrays are ones, of which the large ones take no memory."""
+    """Return a table layer whose arrays are ones, of which the large ones take no memory."""
     types = {"class_name": "C", "config": {"q_type": "kif", "overflow_mode": "SAT", "round_mode": "RND"}}
     shapes = {"module/layers/einsum_dense/vars/0": arrays["kernel"]}
     shapes |= {f"iq/quantizer/vars/{number}": arrays["iq"] for number in range(3)}
     shapes |= {f"toq/quantizer/vars/{number}": (1,) * len(arrays["iq"]) for number in range(3)}
+    shapes |= {"module/layers/einsum_dense_1/vars/0": arrays["last"]} if "last" in arrays else {}
     shapes |= {f"bn_module/vars/{number}": arrays.get("norm", ()) for number in range(4)}
     stored = {place: np.broadcast_to(np.ones(()), shape) for place, shape in shapes.items()}
-    stored = {place: array.copy() if array.size < 100 else array for place, array in stored.items()}
+    stored = {place: array.copy() if array.size < 10_000 else array for place, array in stored.items()}
     settings = {"n_hl": 0, "subnn_activation": "tanh", "use_bias": False, "iq_conf": types, "toq_conf": types}
     return Native(name="a", path="a", kind=kind, config=settings | config, stored=stored, arriving=(arriving,))
 
@@ -151,6 +152,17 @@ def described(kind: str, arrays: dict[str, tuple[int, ...]], arriving: tuple[int
         (
             described("QDenseT", {"kernel": (256, 1024, 1), "iq": (1, 4096, 256, 1)}, (4096, 256), n_out=1024),
             "layer 'a' .* has functions for 1073741824 edges, which are not small tables",
+        ),
+        (
+            described(
+                "QDenseT",
+                {"kernel": (1, 1, 1, 4096), "last": (1, 1, 4096), "iq": (1, 2**18, 1, 1)},
+                (2**18, 1),
+                n_out=1,
+                n_hl=1,
+                d_hl=4096,
+            ),
+            "layer 'a' .* has functions of 3 bits for 262144 edges, which are not small tables",
         ),
         (
             described(
