@@ -144,9 +144,8 @@ def compile(project: Project, *, n_jets: int | None = None) -> Path:  # noqa: A0
     """
     for program in ("bash", "g++"):
         require(program, what="the C simulation of the hls4ml project")
-    level = {"OPTIMISE": "-O0"} if n_jets is not None and n_jets <= _FEW_JETS else {}
-    what = "the C simulation of the hls4ml project"
-    run(["bash", "./build_lib.sh"], folder=project.folder, what=what, environment=level)
+    level = ["-O0"] if n_jets is not None and n_jets <= _FEW_JETS else []
+    run(["bash", "./build_lib.sh", *level], folder=project.folder, what="the C simulation of the hls4ml project")
     return project.library
 
 
@@ -233,7 +232,7 @@ def _finish(new: Path, folder: Path) -> None:
     script = new / "build_lib.sh"
     text = (
         script.read_text()
-        .replace('CFLAGS="-O3', 'CFLAGS="${OPTIMISE:--O1} --param ggc-min-heapsize=262144')
+        .replace('CFLAGS="-O3', 'CFLAGS="${1:--O1} --param ggc-min-heapsize=262144')
         .replace("c++23", "c++17")
         .replace("\nWEIGHTS_DIR=", f"\n{_QUOTED_BASEDIR}WEIGHTS_DIR=")
         .replace(f"-c firmware/${{PROJECT}}.cpp -o ${{PROJECT}}.o\n{_COMPILE}", "-include firmware/${PROJECT}.cpp ")
