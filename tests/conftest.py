@@ -27,7 +27,7 @@ settings.register_profile(
 )
 settings.load_profile("hepprune")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # `nohup` and CI may start us deaf to it, and our children too
-gc.set_threshold(20_000)  # beside all that torch and TensorFlow make, the usual 700 cost plots a fifth of their time
+gc.set_threshold(100_000, 50)  # beside all that torch and TensorFlow make, the usual 700 cost a tenth of the time
 torch.set_num_threads(1)  # the same sums in the same order on every machine, and room for other tests
 
 N_FEATURES, N_CLASSES, N_TRAIN, N_VALIDATION = 8, 5, 4000, 2000

@@ -47,8 +47,8 @@ def test_it_is_made_to_fit_and_comes_back_as_it_came(folder: Path) -> None:
             "bits": {"inputs": "ap_fixed<10,4,AP_RND,AP_SAT>"},
             "training": {"epochs": 2, "learning_rate": 1e-3},
         },
-        "budget": {"latency_ns": 200, "lut": 26_000, "max_loss": {"accuracy": 0.3}},
-        "search": {"stages": 2, "step": 0.5, "fine_tune_epochs": 4, "settle_epochs": 40, "trim_epochs": 4},
+        "budget": {"latency_ns": 200, "lut": 20_000, "max_loss": {"accuracy": 0.5}},
+        "search": {"stages": 2, "step": 0.5, "fine_tune_epochs": 2, "settle_epochs": 4, "trim_epochs": 1},
         "checks": {"csim_vectors": 300, "rtl_vectors": 200},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
