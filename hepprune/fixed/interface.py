@@ -1,13 +1,15 @@
 """What stands at the edge of a design: which raw feature becomes which input bits, and what each output bit means."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import Field, TypeAdapter, field_validator
 
 from hepprune.errors import DataError, NetworkError, explained
 from hepprune.files import stored, write_text
+from hepprune.files.documents import Section
 from hepprune.fixed import FixedPoint
 
 MAX_BYTES = 2**24
@@ -19,11 +21,7 @@ CheckedShape = Annotated[tuple[Annotated[int, Field(ge=1, le=2**20)], ...], Fiel
 Meaning = Literal["class logits", "label logits", "probabilities", "values"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Word(_Part):
+class Word(Section):
     """One value in the bits [low + width - 1 : low] of a port; without a type it has no bits and is 0."""
 
     name: str
@@ -39,11 +37,9 @@ class Word(_Part):
         except NetworkError as problem:
             raise ValueError(str(problem)) from problem
 
-    @model_validator(mode="after")
-    def _has_the_width_of_its_type(self) -> "Word":
+    def _faults(self) -> Iterator[str]:
         if self.width != (0 if self.kind is None else self.kind.width):
-            raise ValueError(f"{self.width} bits are not the width of {self.type}")
-        return self
+            yield f"{self.width} bits are not the width of {self.type}"
 
     @property
     def kind(self) -> FixedPoint | None:
@@ -51,7 +47,10 @@ class Word(_Part):
         return None if self.type is None else FixedPoint.parse(self.type)
 
 
-class Feature(_Part):
+Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=2**20)]
+
+
+class Feature(Section):
     """One raw column: x becomes (x - offset) / scale; where `shift` is given that is an offset and a shift, exactly.
 
     `shift` is there where the scale is 2**shift and the offset a small multiple of it, so that integers are enough.
@@ -64,11 +63,9 @@ class Feature(_Part):
     scale: Annotated[float, Field(gt=0)]
     shift: Annotated[int, Field(ge=-149, le=127)] | None = None
 
-    @model_validator(mode="after")
-    def _shifts_as_it_scales(self) -> "Feature":
+    def _faults(self) -> Iterator[str]:
         if self.shift != shift(self.offset, self.scale):
-            raise ValueError(f"the shift {self.shift} is not that of offset {self.offset!r} and scale {self.scale!r}")
-        return self
+            yield f"the shift {self.shift} is not that of offset {self.offset!r} and scale {self.scale!r}"
 
     @property
     def units(self) -> int:
@@ -76,7 +73,7 @@ class Feature(_Part):
         return int(self.offset / self.scale)
 
 
-class InputPort(_Part):
+class InputPort(Section):
     """An input of the network: its features, the last axis of `shape`, and the words of its values, row by row.
 
     Where the feature `mark` is 0 there is no constituent, and all its values are 0.
@@ -85,20 +82,18 @@ class InputPort(_Part):
     name: Identifier
     shape: CheckedShape
     features: Annotated[tuple[Feature, ...], Field(min_length=1, max_length=2**16)]
-    words: Annotated[tuple[Word, ...], Field(min_length=1, max_length=2**20)]
+    words: Words
     mark: str | None = None
 
-    @model_validator(mode="after")
-    def _is_whole(self) -> "InputPort":
+    def _faults(self) -> Iterator[str]:
         names = [feature.name for feature in self.features]
         if self.mark is not None and self.mark not in names:
-            raise ValueError(f"input '{self.name}' has no feature {self.mark!r}")
+            yield f"input '{self.name}' has no feature {self.mark!r}"
         if self.shape[-1] != len(names):
-            raise ValueError(f"input '{self.name}' of shape {self.shape} does not hold {len(names)} features")
+            yield f"input '{self.name}' of shape {self.shape} does not hold {len(names)} features"
         if len({(word.kind.rounding, word.kind.overflow) for word in self.words if word.kind}) > 1:
-            raise ValueError(f"words of input '{self.name}' differ in rounding or overflow")
-        _check_words(self.name, self.shape, self.words)
-        return self
+            yield f"words of input '{self.name}' differ in rounding or overflow"
+        yield from _unheld(self)
 
     @property
     def is_integer(self) -> bool:
@@ -106,21 +101,24 @@ class InputPort(_Part):
         return all(feature.shift is not None for feature in self.features)
 
 
-class OutputPort(_Part):
+class OutputPort(Section):
     """An output of the network: `meaning` says what its values are, whose names its words bear."""
 
     name: Identifier
     shape: CheckedShape
     meaning: Meaning
-    words: Annotated[tuple[Word, ...], Field(min_length=1, max_length=2**20)]
+    words: Words
 
-    @model_validator(mode="after")
-    def _is_whole(self) -> "OutputPort":
-        _check_words(self.name, self.shape, self.words)
-        return self
+    def _faults(self) -> Iterator[str]:
+        yield from _unheld(self)
 
 
-class Interface(_Part):
+def _unheld(port: InputPort | OutputPort) -> Iterator[str]:
+    if math.prod(port.shape) != len(port.words):
+        yield f"'{port.name}' of shape {port.shape} does not hold {len(port.words)} words"
+
+
+class Interface(Section):
     """A design's edge: the Verilog module `top`, what its input and output bits are, and when they are there.
 
     A jet may enter every `interval_cycles`; its outputs are in the output register `latency_cycles` clock edges after
@@ -148,28 +146,17 @@ class Interface(_Part):
         """All words in `model_out`, the lowest bits first."""
         return tuple(word for port in self.outputs for word in port.words)
 
-    @model_validator(mode="after")
-    def _is_of_one_design(self) -> "Interface":
+    def _faults(self) -> Iterator[str]:
         if (self.verilog is None) == (self.project is None):
-            raise ValueError("a design is Verilog or an HLS project")
+            yield "a design is Verilog or an HLS project"
         if self.verilog is not None and (self.latency_cycles is None or self.interval_cycles is None):
-            raise ValueError("Verilog has a latency_cycles and an interval_cycles")
-        return self
-
-    @model_validator(mode="after")
-    def _lies_end_to_end(self) -> "Interface":
+            yield "Verilog has a latency_cycles and an interval_cycles"
         for words in (self.input_words, self.output_words):
             place = 0
             for word in words:
                 if word.low != place:
-                    raise ValueError(f"word {word.name!r} begins at bit {word.low} and not at bit {place}")
+                    yield f"word {word.name!r} begins at bit {word.low} and not at bit {place}"
                 place += word.width
-        return self
-
-
-def _check_words(name: str, shape: tuple[int, ...], words: tuple[Word, ...]) -> None:
-    if math.prod(shape) != len(words):
-        raise ValueError(f"'{name}' of shape {shape} does not hold {len(words)} words")
 
 
 def shift(offset: float, scale: float) -> int | None:
