@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError, check_known
-from hepprune.fixed import OVERFLOW, ROUNDING, Array, FixedPoint, Quantiser, library, wrapped
+from hepprune.errors import NetworkError, check_known, explained
+from hepprune.fixed import MAX_WIDTH, OVERFLOW, ROUNDING, Array, FixedPoint, Quantiser, library, wrapped
 
 FOLDED = "WRAP_SM"  # the overflow that HGQ2 has beside those of `FixedPoint`
 MAX_VALUES = 2**24  # with a bit width of their own
-MAX_BITS = 52  # that float64 holds exactly
 
 
 def like(array: Any, values: Any) -> Any:
@@ -30,7 +29,7 @@ def fraction_bits(values: Any) -> int:
     Raises:
         NetworkError: they need more than 52.
     """
-    for bits in range(-64, MAX_BITS + 1):
+    for bits in range(-64, MAX_WIDTH + 1):
         scaled = np.ldexp(np.asarray(values, dtype=np.float64), bits)
         if np.array_equal(scaled, np.round(scaled)):
             return bits
@@ -78,8 +77,8 @@ class FixedPoints(PerValue):
         """Bring the arrays to one shape, and refuse what no type can be."""
         whole = (np.asarray(self.width, np.int64), np.asarray(self.integer, np.int64), np.asarray(self.signed, bool))
         width, integer, signed = np.broadcast_arrays(*whole)
-        if width.size > MAX_VALUES or not (width.size and 0 <= width.min() <= width.max() <= MAX_BITS):
-            raise NetworkError(f"fixed-point widths must lie between 0 and {MAX_BITS}")
+        if width.size > MAX_VALUES or not (width.size and 0 <= width.min() <= width.max() <= MAX_WIDTH):
+            raise NetworkError(f"fixed-point widths must lie between 0 and {MAX_WIDTH}")
         if np.abs(integer).max() > 64:
             raise NetworkError("integer bits must lie between -64 and 64")
         check_known("rounding", self.rounding, ROUNDING, NetworkError)
@@ -187,12 +186,10 @@ def spread(quantiser: Quantiser, shape: tuple[int, ...]) -> list[FixedPoint | No
         return [quantiser] * int(np.prod(shape))
     if not isinstance(quantiser, FixedPoints):
         raise NetworkError(f"a {type(quantiser).__name__} is not a fixed-point type")
-    try:
-        places = np.broadcast_to(np.arange(quantiser.width.size).reshape(quantiser.width.shape), shape)
-    except ValueError as problem:
-        raise NetworkError(f"types of shape {quantiser.width.shape} do not fit values of shape {shape}") from problem
-    kinds = [quantiser.kind(place) for place in np.ndindex(quantiser.width.shape)]
-    return [kinds[place] for place in places.flat]
+    types = quantiser.width.shape
+    kinds = np.array([quantiser.kind(place) for place in np.ndindex(types)], dtype=object).reshape(types)
+    with explained(NetworkError, f"types of shape {types} do not fit values of shape {shape}", ValueError):
+        return list(np.broadcast_to(kinds, shape).flat)
 
 
 @dataclass(frozen=True)
@@ -209,7 +206,7 @@ class PowerOfTwo:
 
     def __post_init__(self) -> None:
         """Refuse exponents in the wrong order or out of float64's reach."""
-        if not -MAX_BITS <= self.lowest <= self.highest <= MAX_BITS:
+        if not -MAX_WIDTH <= self.lowest <= self.highest <= MAX_WIDTH:
             raise NetworkError(f"exponents {self.lowest} to {self.highest} are not a range between -52 and 52")
 
     @property

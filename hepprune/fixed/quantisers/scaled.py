@@ -1,14 +1,14 @@
 """Quantisers with a scale per channel, fixed-point, binary and ternary, and floating-point types of a few bits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
-from hepprune.fixed import Array, FixedPoint, library
-from hepprune.fixed.quantisers.per_value import MAX_BITS, MAX_VALUES, PerValue, fraction_bits, like
+from hepprune.fixed import MAX_WIDTH, Array, FixedPoint, library
+from hepprune.fixed.quantisers.per_value import MAX_VALUES, PerValue, fraction_bits, like
 
 _MAX_EXPONENT, _MAX_OFFSET = 6, 64
 _EPSILON = 1e-7  # that HGQ2 adds to a magnitude before it takes its exponent
@@ -38,8 +38,8 @@ class Minifloat(PerValue):
             raise NetworkError(f"floats of more than {_MAX_EXPONENT} exponent bits or an offset beyond {_MAX_OFFSET}")
         self._keep(mantissa=mantissa, exponent=exponent, offset=offset)
         low, high = self._exponents
-        if (high - low + mantissa).max() >= MAX_BITS:
-            raise NetworkError(f"floats that take more than {MAX_BITS} bits as fixed-point numbers")
+        if (high - low + mantissa).max() >= MAX_WIDTH:
+            raise NetworkError(f"floats that take more than {MAX_WIDTH} bits as fixed-point numbers")
 
     @property
     def _exponents(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -93,7 +93,7 @@ class Scaled:
         scale = np.asarray(self.scale, dtype=np.float64)
         if not (scale.size and np.isfinite(scale).all() and (scale > 0).all()):
             raise NetworkError("the scale of a quantiser must be positive and finite")
-        object.__setattr__(self, "scale", tuples(scale.tolist()))
+        object.__setattr__(self, "scale", _comparable(scale))
 
     @property
     def minimum(self) -> Any:
@@ -126,6 +126,11 @@ class _Signs:
 
     scale: Any
 
+    def __post_init__(self) -> None:
+        """Keep threshold and scale as numbers that compare."""
+        for field in fields(self):  # type: ignore[arg-type]
+            object.__setattr__(self, field.name, _comparable(getattr(self, field.name)))
+
     @property
     def minimum(self) -> Any:
         """The negative values."""
@@ -149,10 +154,6 @@ class Binary(_Signs):
     scale: Any = 1.0
     bits: ClassVar[float] = 1
 
-    def __post_init__(self) -> None:
-        """Keep the scale as numbers that compare."""
-        object.__setattr__(self, "scale", _comparable(self.scale))
-
     def __call__(self, values: Array) -> Array:
         """Return the scale with the sign of each value."""
         sign = library(values).where(values >= 0, like(1.0, values), like(-1.0, values))
@@ -166,11 +167,6 @@ class Ternary(_Signs):
     threshold: Any = 1 / 3
     scale: Any = 1.0
     bits: ClassVar[float] = 2
-
-    def __post_init__(self) -> None:
-        """Keep threshold and scale as numbers that compare."""
-        for name in ("threshold", "scale"):
-            object.__setattr__(self, name, _comparable(getattr(self, name)))
 
     def __call__(self, values: Array) -> Array:
         """Return the scale with the sign of each value that is large enough, else zero."""

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import MAX_WIDTH, FixedPoint
 from hepprune.network.layers import Activation, LayerNorm, Recurrent, ReLU, Softmax
 from hepprune.network.layers.activation import FUNCTIONS
 from hepprune.network.ranges import Interval
 
 TensorFunction = Callable[[Tensor], Tensor]
-_WIDEST = 52  # bits that a type has
 _EXACT = 16  # bits up to which constants are held as they are
 _FINEST = 24  # bits right of the point: products of two values, and sums of them, are then still exact in float64
 
@@ -40,7 +39,7 @@ def constant_type(values: Tensor, width: int) -> FixedPoint:
 def bias_type(bias: Tensor, fraction: int) -> FixedPoint:
     """Return a signed type with that many fractional bits and a range four times the largest bias, at least +-4."""
     integer = max(3 + max(0, int(np.ceil(np.log2(max(float(bias.abs().max()), 1.0))))), 1 - fraction)
-    return FixedPoint(min(integer + fraction, _WIDEST), integer, True, "RND", "SAT")
+    return FixedPoint(min(integer + fraction, MAX_WIDTH), integer, True, "RND", "SAT")
 
 
 def activation_type(values: Tensor, width: int, overflow: str, *, table: bool = False) -> FixedPoint:

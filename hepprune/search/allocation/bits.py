@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed import MAX_WIDTH, FixedPoint, Quantiser
 from hepprune.fixed.quantisers import FixedPoints
-from hepprune.fixed.quantisers.per_value import MAX_BITS, fraction_bits
+from hepprune.fixed.quantisers.per_value import fraction_bits
 from hepprune.hardware.cost import matrices
 from hepprune.network import Dense, Input, Layer, Network, ReLU
 from hepprune.network.quantise import TABLED
@@ -129,7 +129,7 @@ def finished(network: Network, *samples: Sample) -> Network:
 
 
 def _biases(fraction: int, integer: int) -> FixedPoint:
-    return _wide(fraction, max(integer, _BIAS_INTEGER), MAX_BITS)
+    return _wide(fraction, max(integer, _BIAS_INTEGER), MAX_WIDTH)
 
 
 def _wide(fraction: int, integer: int, most: int) -> FixedPoint:
