@@ -69,11 +69,9 @@ def activations(values: Tensor, quantiser: Quantiser | None) -> Tensor:
         return values
     with torch.no_grad():
         quantised = quantiser(values)
-    if not values.requires_grad:
-        return quantised
     if isinstance(quantiser, FixedPoint):
-        return _Between.apply(values, quantised, quantiser.minimum, quantiser.maximum)  # type: ignore[no-untyped-call,no-any-return]
-    return _StraightThrough.apply(values, quantised, _inside(values, quantiser))  # type: ignore[no-untyped-call,no-any-return]
+        return between(values, quantised, quantiser.minimum, quantiser.maximum)
+    return sloped(values, quantised, _inside(values, quantiser)) if values.requires_grad else quantised
 
 
 def passed(gradient: Tensor, values: Tensor, quantiser: Quantiser) -> Tensor:
@@ -149,6 +147,4 @@ def weights(values: Tensor, quantiser: Quantiser, digit_limit: Tensor) -> Tensor
             quantised: Tensor = weight_integers(values, quantiser, digit_limit) * like(quantiser.step, values)
         else:
             quantised = quantiser(values) * (digit_limit > 0)
-    if not values.requires_grad:
-        return quantised
-    return _StraightThrough.apply(values, quantised, digit_limit > 0)  # type: ignore[no-untyped-call,no-any-return]
+    return sloped(values, quantised, digit_limit > 0) if values.requires_grad else quantised

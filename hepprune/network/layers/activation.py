@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.fixed import Quantiser
 from hepprune.fixed.quantisers import FixedPoints, by_table
 from hepprune.network import quantise
@@ -78,10 +78,9 @@ class Activation(Layer):
         super().__init__(name, result)
         check_choice(name, "activation", function, FUNCTIONS)
         self.function, self.parameters_of = function, dict(parameters or {})
-        try:
+        unfit = f"layer '{name}': {function} takes no {', '.join(self.parameters_of)}"
+        with explained(NetworkError, unfit, TypeError):
             FUNCTIONS[function](torch.zeros(1), **self.parameters_of)
-        except TypeError as problem:
-            raise NetworkError(f"layer '{name}': {function} takes no {', '.join(self.parameters_of)}") from problem
         for key, value in self.parameters_of.items():
             if not math.isfinite(value):
                 raise NetworkError(f"layer '{name}': {function} with {key} {value:g} has no values; give a finite one")

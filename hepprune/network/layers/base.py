@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, refused, unknown
-from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed import FixedPoint, Quantiser, digits
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.network import quantise
 from hepprune.network.layers.kernel import Kernel
@@ -214,6 +214,14 @@ def hold(owner: nn.Module, key: str, values: Tensor, *, fixed: bool) -> None:
         owner.register_buffer(key, own(torch.as_tensor(values)))
     else:
         setattr(owner, key, parameter(values))
+
+
+def hold_limit(owner: Layer, key: str, limit: Tensor | None, weight: Tensor) -> None:
+    """Give a layer the most signed digits that each weight may have, as bytes under a name; None is no limit."""
+    full = torch.full_like(weight, digits.UNLIMITED, dtype=torch.uint8) if limit is None else limit
+    if full.shape != weight.shape or full.dtype != torch.uint8:
+        raise refused(owner.name, f"has a {key} of {full.dtype} {tuple(full.shape)}, which does not fit its weight")
+    owner.register_buffer(key, own(full))
 
 
 def parameter(values: Tensor) -> nn.Parameter:

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError, refused
-from hepprune.fixed import Quantiser, digits
+from hepprune.errors import refused
+from hepprune.fixed import Quantiser
 from hepprune.fixed.quantisers import FixedPoints, taken
 from hepprune.network import quantise
 from hepprune.network.layers.activation import FUNCTIONS, Activation, ReLU
-from hepprune.network.layers.base import Layer, Shape, check_choice, layer, own, parameter
+from hepprune.network.layers.base import Layer, Shape, check_choice, hold_limit, layer, parameter
 from hepprune.network.layers.kernel import Kernel
 from hepprune.network.layers.tape import Tape
 from hepprune.network.layers.weighted import checked_reuse
@@ -92,12 +92,8 @@ class Recurrent(Layer):
             raise refused(name, f"has weights and biases {shapes}, not those of a {cell} cell")
         self.weight, self.recurrent_weight = parameter(weight), parameter(recurrent_weight)
         self.bias, self.recurrent_bias = parameter(bias), parameter(recurrent_bias)
-        limits = zip(("", "recurrent_"), (digit_limit, recurrent_digit_limit), (weight, recurrent_weight), strict=True)
-        for key, limit, like in ((f"{kernel}digit_limit", limit, like) for kernel, limit, like in limits):
-            full = torch.full_like(like, digits.UNLIMITED, dtype=torch.uint8) if limit is None else limit
-            if full.shape != like.shape or full.dtype != torch.uint8:
-                raise NetworkError(f"layer '{name}': {key} of {full.dtype} {tuple(full.shape)} does not fit its weight")
-            self.register_buffer(key, own(full))
+        hold_limit(self, "digit_limit", digit_limit, weight)
+        hold_limit(self, "recurrent_digit_limit", recurrent_digit_limit, recurrent_weight)
         self.cell, self.activation, self.recurrent_activation = cell, activation, recurrent_activation
         self.return_sequences, self.reset_after = return_sequences, reset_after
         self.backwards, self.in_order = backwards, in_order

@@ -3,13 +3,12 @@
 import math
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, refused
-from hepprune.fixed import FixedPoint, Quantiser, digits
+from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import quantise
-from hepprune.network.layers.base import Layer, Shape, check_choice, check_work, hold, layer, own
+from hepprune.network.layers.base import Layer, Shape, check_choice, check_work, hold, hold_limit, layer
 from hepprune.network.layers.kernel import Kernel
 
 Padding = tuple[tuple[int, int], ...]
@@ -52,12 +51,7 @@ class Weighted(Layer):
         for key, values in (("weight", weight), ("bias", bias)):
             hold(self, key, values, fixed=fixed)
         self.weight_type, self.bias_type = weight_type, bias_type
-        limit = torch.full_like(weight, digits.UNLIMITED, dtype=torch.uint8) if digit_limit is None else digit_limit
-        if limit.shape != weight.shape:
-            raise NetworkError(f"layer '{name}': a digit limit of shape {tuple(limit.shape)} does not fit its weight")
-        self.register_buffer("digit_limit", own(limit))
-        if limit.dtype != torch.uint8:
-            raise NetworkError(f"layer '{name}': a digit limit is of bytes and not {limit.dtype}")
+        hold_limit(self, "digit_limit", digit_limit, weight)
         check_choice(name, "strategy", str(strategy), STRATEGIES)
         self.strategy, self.reuse_factor = strategy, checked_reuse(name, reuse_factor)
 

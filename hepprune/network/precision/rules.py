@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -74,30 +75,15 @@ def takes_bits(layer: layers.Layer) -> bool:
     return bool(layer.kernels) or isinstance(layer, rounded)
 
 
-def _weighted(layer: layers.Weighted, arriving: Interval, *, seen: Seen) -> Types:
-    if layer.fixed:
-        kind, biases = _constants(layer.weight, layer.bias, arriving, width=seen.weights(layer))
-    else:
-        kind = weight_type(layer.weight, seen.weights(layer))
-        biases = bias_type(layer.bias, kind.fraction + arriving.fraction)
-    return {"weight_type": kind, "bias_type": biases} | seen.narrowed()
-
-
-def _batch_norm(layer: layers.BatchNorm, arriving: Interval, *, seen: Seen) -> Types:
-    if layer.fixed:
-        kind, shifts = _constants(layer.scale, layer.shift, arriving, width=seen.weights(layer))
-    else:
-        # of a sum alone the scale is one
-        kind = weight_type(layer.scale, seen.weights(layer), headroom=layer.held == "scale")
-        shifts = bias_type(layer.shift, kind.fraction + arriving.fraction)
-    return {"scale_type": kind, "shift_type": shifts} | seen.narrowed()
-
-
-def _constants(factor: Tensor, added: Tensor, arriving: Interval, *, width: int) -> tuple[FixedPoint, FixedPoint]:
-    """Return the types of what a model multiplies values by and adds to them, which it is to keep."""
-    kind = constant_type(factor, width)
-    fraction = max(kind.fraction + arriving.fraction, constant_type(added, width).fraction)
-    return kind, bias_type(added, fraction)
+def _affine(factor: str, added: str, layer: layers.Layer, arriving: Interval, *, seen: Seen) -> Types:
+    """Return the types of what multiplies values and of what is added; fixed ones are to keep their values."""
+    factors, shifts, width = getattr(layer, factor), getattr(layer, added), seen.weights(layer)
+    # of a sum alone the factor is one
+    headroom = getattr(layer, "held", None) == factor
+    kind = constant_type(factors, width) if layer.fixed else weight_type(factors, width, headroom=headroom)
+    fraction = kind.fraction + arriving.fraction
+    fraction = max(fraction, constant_type(shifts, width).fraction) if layer.fixed else fraction
+    return {f"{factor}_type": kind, f"{added}_type": bias_type(shifts, fraction)} | seen.narrowed()
 
 
 def _layer_norm(layer: layers.LayerNorm, _: Interval, *, seen: Seen) -> Types:
@@ -150,8 +136,8 @@ PRECISION: Rules[Callable[..., Types]] = Rules(
     fix="train it with a quantiser (QKeras, HGQ, Brevitas) and give the quantised model",
     table={
         layers.Input: _input,
-        layers.Weighted: _weighted,
-        layers.BatchNorm: _batch_norm,
+        layers.Weighted: partial(_affine, "weight", "bias"),
+        layers.BatchNorm: partial(_affine, "scale", "shift"),
         layers.ReLU: lambda layer, _, *, seen: seen.typed(layer, table=False),
         layers.PReLU: _prelu,
         layers.Activation: lambda layer, _, *, seen: {} if layer.function == "linear" else seen.typed(layer),
