@@ -12,10 +12,9 @@ from hepprune.errors import NetworkError, refused
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers import to_json
 from hepprune.frontends.onnx.arrays import FileConstant
-from hepprune.frontends.onnx.fitting import AxisPart, Bounds, GraphFit, SettingPlace
+from hepprune.frontends.onnx.fitting import GraphFit, SettingPlace
 from hepprune.frontends.onnx.quantisation import Quantisation
 from hepprune.frontends.pytorch.building import Assembly
-from hepprune.frontends.pytorch.operators import shaping
 from hepprune.frontends.pytorch.operators.registry import unchanged
 from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Constant, Value
@@ -65,12 +64,11 @@ class Graph(Assembly):
     """Layers so far, and what the graph's tensors have become."""
 
     opset: int = 0
-    fit: GraphFit | None = None
+    fitting: GraphFit | None = None
     values: dict[str, Any] = field(default_factory=dict)
     readers_of: dict[str, list[OnnxNode]] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     sites: list[Site] = field(default_factory=list)
-    parts: dict[tuple[str, int], AxisPart] = field(default_factory=dict)
     changes: dict[SettingPlace, Any] = field(default_factory=dict)
 
     def title(self, call: Call, weight: Constant | None = None) -> str:
@@ -93,21 +91,8 @@ class Graph(Assembly):
 
     def before(self, node: OnnxNode, x: Any) -> tuple[int, ...]:
         """Return the shape that a node's first input had before units left, its own where none did."""
-        known = self.fit.values.get(node.inputs[0]) if self.fit is not None else None
+        known = self.fitting.values.get(node.inputs[0]) if self.fitting is not None else None
         return tuple(x.shape) if known is None else known.shape
-
-    def bounds(self, node: OnnxNode, number: int, given: Bounds) -> Bounds:
-        """Return start, stop and step of a node's part: those of now, or as they are given."""
-        return given if self.fit is None else self.fit.bounds(node.key, number, given)
-
-    def part(self, node: OnnxNode, number: int, value: Value, *, axis: int, bounds: Bounds, title: str) -> Value:
-        """Return a part that a node takes along an axis."""
-        key = node.key, number
-        found = shaping.part(self, value, axis, bounds, title=title)
-        if found is value and self.fit is not None and self.fit.parts[key].layer:  # what it did not take has left
-            return shaping.cut(self, value, axis, range(value.shape[axis]), title=title)
-        self.parts[key] = AxisPart("" if found.layer == value.layer else found.layer, whole=found is value)
-        return found
 
     def typed(self, value: Value, **arrays: Constant | None) -> Value:
         """Give the layer that was just added the quantisers of its arrays, by their names."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from hepprune.errors import NetworkError, explained
 
@@ -24,8 +25,6 @@ def load(model: Any) -> Any:
     Raises:
         NetworkError: the file is damaged or too large, or its data lies outside its folder.
     """
-    import onnx
-
     if isinstance(model, str | Path):
         path = Path(model)
         proto, title, folder = _parsed(path), path.name, path.parent
@@ -47,7 +46,6 @@ def load(model: Any) -> Any:
 
 
 def _parsed(path: Path) -> Any:
-    import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     with explained(NetworkError, f"{path.name} cannot be read:", OSError):
@@ -124,8 +122,6 @@ def _embed(tensor: Any, folder: Path | None) -> None:
 
 def _check_format(proto: Any) -> None:
     """Let the format's own checker look at attributes, types and tensors; order is checked where nodes are named."""
-    import onnx
-
     nameless = next((node.op_type for node in proto.graph.node if not node.output), None)
     if nameless is not None:
         raise NetworkError(f"a node ({nameless}) gives nothing")
@@ -150,8 +146,6 @@ def _gather_constants(proto: Any) -> None:
 
     A note tells them from those that were initialisers before, which are weights, unless there are none.
     """
-    import onnx
-
     nodes = [node for node in proto.graph.node if node.op_type == "Constant" and node.domain in STANDARD]
     has_weights = any(len(tensor.dims) > 1 for tensor in proto.graph.initializer)
     for node in nodes:

@@ -3,69 +3,44 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from hepprune.errors import NetworkError
+from hepprune.frontends.pytorch.fitting import Fitting
 from hepprune.frontends.pytorch.values import Value
-from hepprune.network import Conv, Network, Reshape, Slice
+from hepprune.network import Network, Reshape
 
 # Where a node holds a setting, by its key: the number of an input, or the name of an attribute.
 SettingPlace = tuple[str, int | str]
-Bounds = tuple[int, int, int]
 END = 2**62
-ALL = (0, END, 1)
 
 
-@dataclass(frozen=True)
-class AxisPart:
-    """What a node takes along an axis: by a Slice of the network, all there is, or (neither) copies of one value."""
-
-    layer: str = ""
-    whole: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphFit:
+@dataclass(kw_only=True)
+class GraphFit(Fitting):
     """The network that a graph is to compute, beside the one that was read from it, and where its tensors lie there."""
 
-    network: Network
-    before: Network
+    known: Network
     n_jets: int
-    values: Mapping[str, Value]
-    parts: Mapping[tuple[str, int], AxisPart]
+    values: Mapping[str, Any]
 
     def shape(self, tensor: str) -> tuple[int, ...] | None:
         """Return the sizes that a tensor has now, the example's jets among them; None where no layer tells."""
         value = self.values.get(tensor)
-        if value is None or value.layer not in self.before.layers:
+        if not isinstance(value, Value) or value.layer not in self.known.layers:
             return None
-        readers = self.before.readers(self.before[value.layer])
+        readers = self.known.readers(self.known[value.layer])
         for name in (value.layer, *(node.name for node in readers if isinstance(node, Reshape))):
-            old, new = ((self.n_jets, *net.shapes[name]) for net in (self.before, self.network))
+            old, new = ((self.n_jets, *net.shapes[name]) for net in (self.known, self.network))
             found = value.shape if old == new else _resized(value.index, old, new)
             if found is not None:
                 return found
         return None
 
-    def groups(self, tensor: str) -> int | None:
-        """Return the groups of the convolution that makes a tensor; None where none does."""
-        value = self.values.get(tensor)
-        if value is None or value.layer not in self.network.layers:
-            return None
-        layer = self.network.runs(self.network[value.layer])
-        return layer.groups if isinstance(layer, Conv) else None
-
-    def bounds(self, node: str, number: int, given: Bounds) -> Bounds:
-        """Return start, stop and step of a node's part; `given` where no layer tells."""
-        layer = self._slice(node, number)
-        if self.parts[node, number].whole:
-            return ALL
-        return given if layer is None else (layer.start, layer.stop, layer.step)
-
-    def ends(self, node: str, given: list[int], size: int) -> list[int]:
-        """Return where the parts of a split begin and end; what nothing reads of it goes to one part."""
-        parts = [self._slice(node, number) for number in range(len(given) - 1)]
+    def ends(self, first: int, given: list[int], size: int) -> list[int]:
+        """Return where the parts of a split, from number `first` on, begin and end; what nothing reads goes to one."""
+        parts = [self.cut(first + number) for number in range(len(given) - 1)]
         if not any(parts) and len(parts) > 1:
             return given
         found = [0]
@@ -73,11 +48,6 @@ class GraphFit:
             later = (after.start for after in parts[number + 1 :] if after)
             found.append(part.stop if part else next(later, size))
         return found
-
-    def _slice(self, node: str, number: int) -> Slice | None:
-        name = self.parts[node, number].layer
-        layer = self.network[name] if name in self.network.layers else None
-        return layer if isinstance(layer, Slice) else None
 
 
 def _resized(index: Tensor, old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -12,7 +12,6 @@ from hepprune.errors import NetworkError, explained
 from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import OnnxNode
 from hepprune.frontends.onnx.operators.registry import counted, spans
-from hepprune.frontends.pytorch.values import Value
 
 _MAX_CONSTANT = 2**26
 
@@ -34,9 +33,8 @@ _ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
 
 def shape_of(node: OnnxNode, x: Any) -> FileConstant:
     """Return the shape of a value as a constant."""
-    sizes = x.shape if isinstance(x, Value) else tuple(x.tensor.shape)
-    start, end = node.attributes.get("start", 0), node.attributes.get("end", len(sizes))
-    return FileConstant(tensor=torch.tensor(sizes[start:end]))
+    start, end = node.attributes.get("start", 0), node.attributes.get("end", len(x.shape))
+    return FileConstant(tensor=torch.tensor(x.shape[start:end]))
 
 
 def folded(node: OnnxNode, given: list[FileConstant | None]) -> FileConstant:

@@ -5,18 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 
 from hepprune.errors import NetworkError, explained
 from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode, Site
 from hepprune.frontends.onnx.files import CONSTANT, QONNX_DOMAINS, STANDARD, opset
-from hepprune.frontends.onnx.fitting import AxisPart, GraphFit, SettingPlace
+from hepprune.frontends.onnx.fitting import GraphFit, SettingPlace
 from hepprune.frontends.onnx.folding import FOLDED, folded, shape_of
 from hepprune.frontends.onnx.operators import OPERATORS, QUANTISERS
 from hepprune.frontends.pytorch.lowering import Lowered, add_input, is_channels_first, n_jets, network_of, output_layer
+from hepprune.frontends.pytorch.ports import ports
 from hepprune.frontends.pytorch.program import Program, Ref
-from hepprune.frontends.pytorch.values import Value, in_order
+from hepprune.frontends.pytorch.values import Value
 from hepprune.network import Network
 
 _CHANNELS_FIRST = {
@@ -34,22 +36,17 @@ _UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
 
 @dataclass(frozen=True, kw_only=True)
 class LoweredGraph(Lowered):
-    """The network, and what of the file it came from: `changes` are settings that its nodes need to compute it.
-
-    `channels_last` names the inputs and outputs whose second axis in the file is the last one in the network.
-    """
+    """The network, and what of the file it came from: `changes` are settings that its nodes need to compute it."""
 
     n_jets: int
     sites: tuple[Site, ...]
     changes: Mapping[SettingPlace, Any]
     values: Mapping[str, Any]
-    parts: Mapping[tuple[str, int], AxisPart]
-    channels_last: frozenset[str]
 
     def fit(self, network: Network) -> GraphFit:
         """Return what brings the graph's settings to those of another network of the same layers."""
-        values = {name: value for name, value in self.values.items() if isinstance(value, Value)}
-        return GraphFit(network=network, before=self.network, n_jets=self.n_jets, values=values, parts=self.parts)
+        before, known = self.traces, self.network
+        return GraphFit(network=network, before=before, known=known, n_jets=self.n_jets, values=self.values)
 
 
 def lower(proto: Any, fit: GraphFit | None = None) -> LoweredGraph:
@@ -63,7 +60,7 @@ def lower(proto: Any, fit: GraphFit | None = None) -> LoweredGraph:
     inputs = {entry.name: _sizes(entry) for entry in proto.graph.input if entry.name not in constants}
     outputs = tuple(entry.name for entry in proto.graph.output)
     size = n_jets(Program(inputs=inputs, constants={}, calls=(), outputs=()))
-    built = Graph(n_jets=size, opset=opset(proto), fit=fit, outputs=outputs)
+    built = Graph(n_jets=size, opset=opset(proto), fitting=fit, outputs=outputs)
     built.values.update(constants)
     needed = _constants_first(_needed(nodes, outputs), set(inputs))
     for node in needed:
@@ -75,30 +72,22 @@ def lower(proto: Any, fit: GraphFit | None = None) -> LoweredGraph:
     for node in needed:
         found = _run(built, node)
         built.values.update(zip(node.outputs, found if isinstance(found, list) else [found], strict=False))
-    named = {name: output_layer(built, built.values[name], Ref(name)) for name in outputs}
-    moved = _channels_last(built, {name: built.values[name].layer for name in inputs} | named)
-    network = network_of(built, built.merge_quantisers(list(named.values())))
+    leaving = [output_layer(built, built.values[name], Ref(name)) for name in outputs]
+    lying = ports(built, inputs, [built.values[name] for name in inputs], [built.values[name] for name in outputs])
+    network = network_of(built, built.merge_quantisers(leaving))
     return LoweredGraph(
         network=network,
         slots=tuple(slot for slot in built.slots if slot.layer in network.layers),
+        ports=lying,
+        traces=built.traces,
         n_jets=built.n_jets,
         sites=tuple(site for site in built.sites if site.layer in network.layers),
         changes=built.changes,
         values={name: value for name, value in built.values.items() if value is not None},
-        parts=built.parts,
-        channels_last=moved,
     )
 
 
-def _channels_last(built: Graph, named: Mapping[str, str]) -> frozenset[str]:
-    """Return which inputs and outputs, with the layers that hold them, have their axes in another order there."""
-    values = {name: built.values[name] for name in named}
-    return frozenset(name for name, v in values.items() if v.layer == named[name] and not in_order(v.index))
-
-
 def _node(entry: Any) -> OnnxNode:
-    import onnx
-
     name = entry.name or next(filter(None, entry.output), entry.op_type)
     known = (*STANDARD, *QONNX_DOMAINS) if entry.op_type in QUANTISERS else STANDARD
     if entry.domain not in known or entry.op_type not in {*OPERATORS, *QUANTISERS, *FOLDED}:
@@ -114,20 +103,14 @@ def _node(entry: Any) -> OnnxNode:
 
 
 def _plain(value: Any) -> Any:
-    import onnx
-
     if isinstance(value, onnx.TensorProto):
         return onnx.numpy_helper.to_array(value)
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    if isinstance(value, str | int | float):
-        return value
-    return tuple(entry.decode(errors="replace") if isinstance(entry, bytes) else entry for entry in value)
+    return value if isinstance(value, str | int | float) else tuple(map(_plain, value))
 
 
 def _array(tensor: Any) -> FileConstant:
-    import onnx
-
     damage = (ValueError, TypeError, RuntimeError, LookupError)
     with explained(NetworkError, f"tensor '{tensor.name}' is damaged or holds no numbers", *damage):
         values = onnx.numpy_helper.to_array(tensor)

@@ -1,9 +1,10 @@
 """Quantisers as QONNX describes them: a scale, a number of bits, and how to round (arXiv:2206.07527)."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,7 +27,7 @@ _MODES = {ap: mode for mode, ap in reversed(ROUNDING.items())}
 _MAX_EXPONENT = 64
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Quantisation:
     """What a node with the output `node` does; `scale` broadcasts to the values it quantises.
 
@@ -62,31 +63,21 @@ class Quantisation:
         integer = self.bits + exponent - 1
         if scale.size == 1:
             return FixedPoint(self.bits, int(integer.item()), self.signed, *modes)
-        width, signed = np.full(scale.shape, self.bits), np.full(scale.shape, self.signed)
         whole, (rounding, overflow) = integer.astype(np.int64), modes
+        width, signed = np.array(self.bits), np.array(self.signed)
         return FixedPoints(width=width, integer=whole, signed=signed, rounding=rounding, overflow=overflow)
 
 
-class QuantiserAttributes(NamedTuple):
-    """What a quantiser is in a file: its scale in the order of its layer's values, and the rest."""
-
-    scale: Floats
-    bits: int
-    signed: bool
-    narrow: bool
-    rounding: str
-
-
-def settings(quantiser: Quantiser | None, title: str) -> QuantiserAttributes:
-    """Return what a file says of a quantiser.
+def settings(quantiser: Quantiser | None, title: str) -> Quantisation:
+    """Return what a file says of a quantiser, called `title`, its scale in the order of its layer's values.
 
     Raises:
         NetworkError: QONNX has no such quantiser.
     """
     scale: Any = 1.0
     if isinstance(quantiser, Binary):
-        steps = np.asarray(quantiser.scale, np.float64)
-        return QuantiserAttributes(scale=steps, bits=1, signed=True, narrow=True, rounding="ROUND")
+        steps = torch.as_tensor(quantiser.scale, dtype=torch.float64)
+        return Quantisation(node=title, scale=steps, bits=1, narrow=True)
     if isinstance(quantiser, Scaled):
         scale, quantiser = np.asarray(quantiser.scale, np.float64), quantiser.base
     if not isinstance(quantiser, FixedPoint | FixedPoints):
@@ -98,7 +89,6 @@ def settings(quantiser: Quantiser | None, title: str) -> QuantiserAttributes:
     bits, signed = np.unique(quantiser.width), np.unique(quantiser.signed)
     if len(bits) != 1 or len(signed) != 1 or bits[0] < 1:
         raise NetworkError(f"{title} has several widths, where a quantiser of QONNX has one")
-    steps, narrow = np.asarray(scale) * quantiser.step, quantiser.overflow == "SAT_SYM"
-    return QuantiserAttributes(
-        scale=steps, bits=int(bits[0]), signed=bool(signed[0]), narrow=narrow, rounding=_MODES[quantiser.rounding]
-    )
+    steps, narrow = torch.as_tensor(np.asarray(scale) * quantiser.step), quantiser.overflow == "SAT_SYM"
+    known: dict[str, Any] = {"signed": bool(signed[0]), "narrow": narrow, "rounding": _MODES[quantiser.rounding]}
+    return Quantisation(node=title, scale=steps, bits=int(bits[0]), **known)

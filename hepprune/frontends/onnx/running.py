@@ -1,6 +1,7 @@
 """A file of ONNX run as it stands: by onnxruntime where that is there and knows its operators, else as it is read."""
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hepprune.frontends.onnx.files import STANDARD, load
-from hepprune.frontends.onnx.lowering import LoweredGraph, lower
+from hepprune.frontends.onnx.lowering import lower
 
 
 @torch.no_grad()
@@ -28,27 +29,23 @@ def run(path: Path, features: Sequence[Tensor]) -> list[Tensor]:
     if find_spec("onnxruntime") is None or any(node.domain not in STANDARD for node in proto.graph.node):
         values = read.network.double().activations([given.double() for given in features])
         return [values[name] for name in read.network.outputs]
-    return _by_onnxruntime(proto, read, features)
+    return list(read.ports.running(partial(_by_onnxruntime, proto))(features))
 
 
-def _by_onnxruntime(proto: Any, read: LoweredGraph, features: Sequence[Tensor]) -> list[Tensor]:
+def _by_onnxruntime(proto: Any, values: list[Tensor]) -> list[Tensor]:
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, 1
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [layer for layer in read.values if layer in {entry.name for entry in session.get_inputs()}]
-    given = {name: _as_in_file(name, value, read) for name, value in zip(names, features, strict=True)}
-    outputs = [entry.name for entry in session.get_outputs()]
-    fixed = session.get_inputs()[0].shape[0]
-    pieces = _pieces(list(given.values()), fixed if isinstance(fixed, int) else None)
+    names, fixed = [entry.name for entry in session.get_inputs()], session.get_inputs()[0].shape[0]
+    pieces = _pieces([value.float().contiguous() for value in values], fixed if isinstance(fixed, int) else None)
     try:
-        found = [session.run(outputs, {n: v.numpy() for n, v in zip(given, piece, strict=True)}) for piece in pieces]
+        found = [session.run(None, {n: v.numpy() for n, v in zip(names, piece, strict=True)}) for piece in pieces]
     except Exception as problem:  # onnxruntime's own errors derive from nothing else
         raise RuntimeError(str(problem)) from problem
-    n_jets = len(features[0])
-    joined = [torch.cat([torch.as_tensor(each) for each in own])[:n_jets] for own in zip(*found, strict=True)]
-    return [_as_in_network(name, value, read) for name, value in zip(outputs, joined, strict=True)]
+    joined = (torch.cat([torch.as_tensor(each) for each in own]) for own in zip(*found, strict=True))
+    return [value[: len(values[0])] for value in joined]
 
 
 def _pieces(values: list[Tensor], n_jets: int | None) -> list[list[Tensor]]:
@@ -59,12 +56,3 @@ def _pieces(values: list[Tensor], n_jets: int | None) -> list[list[Tensor]]:
     rows = torch.arange(n_pieces * n_jets) % len(values[0])
     filled = [value[rows].reshape(n_pieces, n_jets, *value.shape[1:]) for value in values]
     return [list(piece) for piece in zip(*filled, strict=True)]
-
-
-def _as_in_file(name: str, value: Tensor, read: LoweredGraph) -> Tensor:
-    return (value.movedim(-1, 1) if name in read.channels_last else value).float().contiguous()
-
-
-def _as_in_network(name: str, value: Tensor, read: LoweredGraph) -> Tensor:
-    value = value.unsqueeze(1) if value.ndim == 1 else value
-    return value.movedim(1, -1) if name in read.channels_last else value

@@ -3,12 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import onnx
 from torch import Tensor
 
 from hepprune.errors import refused
@@ -18,7 +19,6 @@ from hepprune.frontends.onnx.building import Site
 from hepprune.frontends.onnx.fitting import SettingPlace
 from hepprune.frontends.onnx.lowering import LoweredGraph, lower
 from hepprune.frontends.onnx.quantisation import settings
-from hepprune.frontends.pytorch.values import Value
 from hepprune.frontends.pytorch.writing import filled_model
 from hepprune.network import Layer, Network
 
@@ -29,8 +29,6 @@ def write_model(network: Network, path: Path, like: Any) -> Path:
     Raises:
         NetworkError: the network has another graph than the model, or quantisers that it has no node for.
     """
-    import onnx
-
     written = _filled(network, like)
     onnx.checker.check_model(written)
     with replacing(path) as temporary:
@@ -55,8 +53,7 @@ def _filled(network: Network, like: Any) -> Any:
         _apply(proto, read.changes)
         for entry in (*proto.graph.value_info, *proto.graph.output):
             if entry.name in read.values:
-                found = read.values[entry.name]
-                _set_sizes(entry, found.shape if isinstance(found, Value) else tuple(found.tensor.shape))
+                _set_sizes(entry, read.values[entry.name].shape)
         return proto, read
 
     found, _ = filled_model(network, known, made)
@@ -86,8 +83,6 @@ def _unshared(like: Any) -> Any:
 
 def _replace(proto: Any, tensors: Mapping[str, Tensor]) -> None:
     """Give initialisers other values, in their own types."""
-    import onnx
-
     for entry in proto.graph.initializer:
         if entry.name in tensors:
             kind = onnx.helper.tensor_dtype_to_np_dtype(entry.data_type)
@@ -100,8 +95,6 @@ def _replace(proto: Any, tensors: Mapping[str, Tensor]) -> None:
 
 def _requantise(proto: Any, site: Site, network: Network, before: LoweredGraph) -> None:
     """Give a quantiser's node another scale, width and rounding where the network's own is another."""
-    import onnx
-
     layer = network[site.layer]
     wanted = getattr(layer, site.kind)
     shape, shape_before = (_shape(net, site) for net in (network, before.network))
@@ -110,7 +103,7 @@ def _requantise(proto: Any, site: Site, network: Network, before: LoweredGraph) 
     if same and (shape == shape_before or not several):
         return
     found = settings(wanted, f"layer '{layer.name}' ({site.kind.removesuffix('_type')})")
-    scale = site.native(layer, torch.as_tensor(found.scale).expand(shape).contiguous())
+    scale = site.native(layer, found.scale.expand(shape).contiguous())
     sizes = (1,) * (scale.ndim - len(site.scale_shape)) + site.scale_shape
     for axis in (axis for axis, size in enumerate(sizes) if size == 1):
         scale = scale.narrow(axis, 0, 1)
@@ -127,9 +120,9 @@ def _requantise(proto: Any, site: Site, network: Network, before: LoweredGraph) 
             proto.graph.initializer.extend([*kept, onnx.numpy_helper.from_array(array, name)])
             node.input[place] = name
     if node.op_type != "BipolarQuant":
-        del node.attribute[:]
         modes = {"signed": int(found.signed), "narrow": int(found.narrow), "rounding_mode": found.rounding}
-        node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in modes.items())
+        for name, value in modes.items():
+            _set_attribute(node, name, value)
 
 
 def _shape(network: Network, site: Site) -> tuple[int, ...]:
@@ -156,7 +149,8 @@ def _check_quantisers(network: Network, read: LoweredGraph, *, same: bool = Fals
         return
     for layer, kind in placed:
         mine, own = (settings(getattr(net[layer], kind), f"layer '{layer}'") for net in (network, read.network))
-        if mine[1:] != own[1:] or (mine.scale != own.scale).any():  # one scale for all is the same as equal ones
+        # one scale for all is the same as equal ones
+        if replace(mine, scale=own.scale) != own or (mine.scale != own.scale).any():
             raise refused(layer, f"has a {kind} that the model's node cannot hold")
 
 
@@ -180,8 +174,6 @@ def _apply(proto: Any, changes: Mapping[SettingPlace, Any]) -> None:
 
 
 def _set_attribute(node: Any, name: str, setting: Any) -> None:
-    import onnx
-
     kept = [attribute for attribute in node.attribute if attribute.name != name]
     if setting is not None:
         kept.append(onnx.helper.make_attribute(name, setting.tolist() if isinstance(setting, np.ndarray) else setting))
@@ -190,8 +182,6 @@ def _set_attribute(node: Any, name: str, setting: Any) -> None:
 
 
 def _set_input(proto: Any, node: Any, place: int, setting: Any) -> None:
-    import onnx
-
     name = "" if setting is None else _free(proto, f"{next(filter(None, node.output))}_{place}")
     if setting is not None:
         proto.graph.initializer.append(onnx.numpy_helper.from_array(setting, name))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, explained
 from hepprune.frontends.pytorch.program import Call, Program, Ref, scoped
 
 _MAX_BYTES, _MAX_TEXT = 2**30, 2**24
@@ -20,6 +20,7 @@ _MAX_BYTES, _MAX_TEXT = 2**30, 2**24
 _NAMES = {1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64"}
 _DTYPES = {number: getattr(torch, name) for number, name in (_NAMES | {12: "bool", 13: "bfloat16"}).items()}
 _TARGET = re.compile(r"aten\.[a-zA-Z]\w*\.\w+|_?[a-z]+", re.ASCII)
+_UNREADABLE = (OSError, zipfile.BadZipFile, NotImplementedError)
 _DAMAGED = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError, EOFError)
 
 
@@ -29,15 +30,10 @@ def read(path: Path) -> Program:
     Raises:
         NetworkError: the file is damaged, unpacks to more than 2**30 bytes, or holds tensors as pickles.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _program(_Files(archive))
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as problem:
-        raise NetworkError(f"{path.name} is not a .pt2 archive that can be read: {problem}") from problem
-    except NetworkError as problem:
-        raise NetworkError(f"{path.name}: {problem}") from problem
-    except _DAMAGED as problem:
-        raise NetworkError(f"{path.name} is damaged: {type(problem).__name__} {problem}"[:300]) from problem
+    damaged = explained(NetworkError, f"{path.name} is damaged:", *_DAMAGED)
+    unreadable = explained(NetworkError, f"{path.name} is not a .pt2 archive that can be read:", *_UNREADABLE)
+    with damaged, unreadable, explained(NetworkError, f"{path.name}:", NetworkError), zipfile.ZipFile(path) as archive:
+        return _program(_Files(archive))
 
 
 class _Files:

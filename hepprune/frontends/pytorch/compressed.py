@@ -1,6 +1,7 @@
 """Modules of PQuantML written back: weights that act, quantisers with the bits of the network's types."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from hepprune.frontends.pytorch import pquant
 from hepprune.frontends.pytorch.lowering import Lowered
 from hepprune.network import Network, Shape
 
-QuantiserBits = tuple[Tensor, Tensor, Tensor]  # sign, integer and fraction
+QuantiserBits = list[Tensor]  # sign, integer and fraction
 
 
 @torch.no_grad()
@@ -76,15 +77,13 @@ def _compress(part: Any) -> None:
 
 
 def _bits(quantiser: Any) -> QuantiserBits:
-    sign, integer, fraction = (array.detach().float() for array in quantiser.get_quantization_bits())
-    return sign, integer, fraction
+    return [array.detach().float() for array in quantiser.get_quantization_bits()]
 
 
 def _first(bits: QuantiserBits) -> QuantiserBits | None:
     if all(array.numel() == 1 for array in bits):
         return None
-    sign, integer, fraction = (array.flatten()[:1].reshape((1,) * array.ndim) for array in bits)
-    return sign, integer, fraction
+    return [array.flatten()[:1].reshape((1,) * array.ndim) for array in bits]
 
 
 def _now(name: str, quantiser: Any, *, network: Network, known: Lowered) -> QuantiserBits | None:
@@ -109,17 +108,13 @@ def _now(name: str, quantiser: Any, *, network: Network, known: Lowered) -> Quan
             return _first(old)
         size = getattr(layer_, "weight" if weight else "bias").shape
         spread = _spread(name, held, tuple(size))
-        arrays = [slot.native(_stub(array, weight=weight)) for array in spread]
+        used = "used_weight" if weight else "used_bias"  # of what stands in for the layer, with bits as its values
+        arrays = [slot.native(SimpleNamespace(**{used: partial(torch.clone, array)})) for array in spread]
         shape = tuple(arrays[0].shape)
     return _shared(name, arrays, _sizes(old, len(shape)))
 
 
-def _stub(array: Tensor, *, weight: bool) -> Any:
-    """Return what stands in for a layer whose weights or biases are something else."""
-    return SimpleNamespace(**{"used_weight" if weight else "used_bias": lambda: array})
-
-
-def _spread(name: str, kind: Quantiser | None, shape: Shape) -> list[Tensor]:
+def _spread(name: str, kind: Quantiser | None, shape: Shape) -> QuantiserBits:
     """Return sign, integer and fraction bits of types, one of each per value of a shape."""
     if not isinstance(kind, FixedPoint | FixedPoints):
         raise refused(name, "would have no fixed-point type, or one of another kind")
@@ -136,7 +131,7 @@ def _sizes(bits: QuantiserBits, rank: int) -> list[int | None]:
     return [None] * (rank - len(sizes)) + sizes
 
 
-def _shared(name: str, arrays: list[Tensor], sizes: list[int | None]) -> QuantiserBits:
+def _shared(name: str, arrays: QuantiserBits, sizes: list[int | None]) -> QuantiserBits:
     """Return bits in the shape in which a quantiser keeps them, with one for all values along an axis it shares."""
     axes = [axis for axis, size in enumerate(sizes) if size in {None, 1}]
     found = []
@@ -145,14 +140,12 @@ def _shared(name: str, arrays: list[Tensor], sizes: list[int | None]) -> Quantis
         if not torch.equal(low, high):
             raise refused(name, "keeps one width where the network has several")
         found.append(high.reshape(high.shape[sizes.count(None) :]))
-    sign, integer, fraction = found
-    return sign, integer, fraction
+    return found
 
 
 def _set(quantiser: Any, bits: QuantiserBits) -> None:
     """Give a quantiser its bits, where it acts and where PQuantML mirrors them."""
     sign, integer, fraction = (array.clone() for array in bits)
-    held: Mapping[str, Tensor] = {"k": sign, "i": integer, "f": fraction, "b": sign + integer + fraction}
     if quantiser.use_hgq:
         inner = quantiser.quantizer
         inner._k = sign  # noqa: SLF001 -- where PQuantML keeps them
@@ -163,5 +156,5 @@ def _set(quantiser: Any, bits: QuantiserBits) -> None:
             inner._i = nn.Parameter(integer)  # noqa: SLF001
         if not quantiser.final_compression_done:
             return
-    for key, array in held.items():
+    for key, array in {"k": sign, "i": integer, "f": fraction, "b": sign + integer + fraction}.items():
         getattr(quantiser, key).data = array

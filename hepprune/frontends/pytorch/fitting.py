@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch.program import Call, Program, Ref, aten
+from hepprune.frontends.pytorch.program import Call, Program, Ref, named
 from hepprune.network import Network, Shape, Slice
 
 Bounds = tuple[int, int, int]
@@ -49,15 +49,18 @@ class Fitting:
     titles: dict[str, str] = field(default_factory=dict)
     open: list[int] = field(default_factory=list)
 
+    def cut(self, number: int) -> Slice | None:
+        """Return the network's Slice that part number so and so of a value is, None where there is none."""
+        name = self.before.cuts[number]
+        layer = self.network[name] if name in self.network.layers else None
+        return layer if isinstance(layer, Slice) else None
+
     def bounds(self, number: int, size: int, given: Bounds) -> Bounds:
         """Return the bounds that part number so and so of a value must have now."""
-        name = self.before.cuts[number] if number < len(self.before.cuts) else None
-        if name is None:
-            return given
-        if not name:
+        if self.before.cuts[number] == "":
             return 0, size, 1
-        layer = self.network[name]
-        return (layer.start, layer.stop, layer.step) if isinstance(layer, Slice) else given
+        layer = self.cut(number)
+        return given if layer is None else (layer.start, layer.stop, layer.step)
 
     def sizes(self, call: Call, now: Shape, jets: Collection[int] = ()) -> Shape | None:
         """Return the shape that a call must give, None where its arguments say it still; axes of `jets` stay."""
@@ -73,11 +76,9 @@ class Fitting:
 
     def rewrite(self, call: Call, title: str, *, target: str | None = None, **settings: Any) -> None:
         """Keep a call with other settings, by the names of its operator's schema."""
-        names = [argument.name for argument in aten(call)._schema.arguments]  # noqa: SLF001 -- the only place of names
-        given = dict(zip(names, call.args, strict=False)) | call.kwargs
-        kept = {key: value for key, value in given.items() if target is None or key in {names[0], "dim"}}
-        kept |= settings
-        self.calls[call.name] = replace(call, target=target or call.target, args=(kept.pop(names[0]),), kwargs=kept)
+        first, *others = named(call, call.args, call.kwargs).items()
+        kept = {key: value for key, value in others if target is None or key == "dim"} | settings
+        self.calls[call.name] = replace(call, target=target or call.target, args=(first[1],), kwargs=kept)
         self.titles[call.name] = title
 
     def constant(self, call: Call, values: Sequence[int]) -> Ref:

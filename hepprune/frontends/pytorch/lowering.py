@@ -3,7 +3,7 @@
 import operator
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -18,7 +18,7 @@ from hepprune.frontends.pytorch.folding import FOLDED, SPLITS, folded
 from hepprune.frontends.pytorch.operators import MOVES, OPERATORS, SAME
 from hepprune.frontends.pytorch.operators.elementwise import in_types
 from hepprune.frontends.pytorch.ports import Ports, lies_channels_last, ports
-from hepprune.frontends.pytorch.program import Call, Program, Ref, aten
+from hepprune.frontends.pytorch.program import Call, Program, Ref, aten, named
 from hepprune.frontends.pytorch.values import Constant, Value
 from hepprune.network import Einsum, Input, Network, Permute, Shape, Shared
 
@@ -42,8 +42,8 @@ class Lowered:
 
     network: Network
     slots: tuple[Slot, ...]
-    ports: Ports = field(default=Ports((), (), None), kw_only=True)
-    traces: Traces = field(default_factory=Traces, kw_only=True)
+    ports: Ports
+    traces: Traces
 
 
 def lower(program: Program, fit: Fitting | None = None) -> Lowered:
@@ -145,7 +145,7 @@ def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
         if call.operator.startswith(_CHECKS):
             return None
         if call.operator == "sym_size":
-            return args[0].shape[args[1]] if isinstance(args[0], Value) else args[0].tensor.shape[args[1]]
+            return args[0].shape[args[1]]
         if call.target == pquant.LOOKED_UP:
             x, types, modes, function, parameter = args
             looked_up = function, pquant.options_of(function, parameter)
@@ -182,8 +182,8 @@ def _layered(built: Assembly, call: Call, args: Any, options: dict[str, Any]) ->
         raise refused(title, "is an Embedding, which looks up whole numbers; no Network has it")
     if name not in OPERATORS:
         raise NetworkError(f"'{title}' uses {call.target}, which no layer of a Network computes")
-    named = dict(zip((argument.name for argument in aten(call)._schema.arguments[1:]), args[1:], strict=False))  # noqa: SLF001 -- the only place that has the names
-    return OPERATORS[name](built, call, first, **named, **options)
+    _, *others = named(call, args, options).items()
+    return OPERATORS[name](built, call, first, **dict(others))
 
 
 # The argument of operators that says which sizes they give.
@@ -192,34 +192,32 @@ _SIZES = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "view_copy
 
 def _moved(built: Assembly, call: Call, value: Value, args: Any, options: dict[str, Any]) -> Value:
     title = built.title(call)
-    resizes = built.fitting is not None and call.operator in {*_SIZES, "unflatten"}
     given = next(iter([*call.args[1:2], *call.kwargs.values()]), None)
     listed = given if isinstance(given, list | tuple) else []
     made = {axis: built.calls.get(size.name) for axis, size in enumerate(listed) if isinstance(size, Ref)}
     jets = {axis for axis, source in made.items() if source is not None and source.operator == "sym_size"}
+    resizes = call.operator in {*_SIZES, "unflatten"}
     wanted = built.fitting.sizes(call, value.shape, jets) if built.fitting and resizes else None
     if wanted is None:
         found = aten(call)(value.index.contiguous(), *args[1:], **options)
     else:
         found = value.index.reshape(wanted)
-        _resize(built, call, args, wanted)
+        _resize(built, call, named(call, args, options), wanted)
     built.traces.sizes[call.name] = value.shape, tuple(found.shape)
     return value.moved(found, title)
 
 
-def _resize(built: Assembly, call: Call, args: Any, wanted: Shape) -> None:
+def _resize(built: Assembly, call: Call, known: dict[str, Any], wanted: Shape) -> None:
     """Let a call give other sizes; those that are -1 stay so, and so do computed ones that are still right."""
+    given = named(call, call.args, call.kwargs)
     if call.operator == "unflatten":
-        given = dict(zip(("dim", "sizes"), call.args[1:], strict=False)) | call.kwargs
         axis = given["dim"] % (len(wanted) - len(given["sizes"]) + 1)
         built.rewrite(call, sizes=list(wanted[axis : axis + len(given["sizes"])]))
         return
     name = _SIZES[call.operator]
-    given = [*call.args[1:2], *(call.kwargs[key] for key in call.kwargs if key == name)][0]
-    known = [*args[1:2], *given][0] if len(args) > 1 else given
     sizes = [
         (old if now == new else -1) if isinstance(old, Ref) else old if old == -1 else new
-        for old, now, new in zip(given, known, wanted, strict=True)
+        for old, now, new in zip(given[name], known[name], wanted, strict=True)
     ]
     if sizes.count(-1) > 1:
         raise NetworkError(f"'{call.name}' ({call.target}) computes several of its sizes, which would all be others")

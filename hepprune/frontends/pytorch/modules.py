@@ -1,15 +1,15 @@
 """Modules in memory and by name: trace them, and load weights into them."""
 
-import importlib
 import inspect
 import logging
 import os
 import pickle
+import pkgutil
 import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,6 @@ def capture(module: nn.Module, input_shape: Any = None, *, any_jets: bool = Fals
     Raises:
         NetworkError: the input's shape is not known, or the module cannot be traced.
     """
-    title = type(module).__name__
     for name, part in module.named_modules():
         if isinstance(part, nn.Embedding | nn.EmbeddingBag):
             raise refused(name, "is an Embedding, which looks up whole numbers; no Network has it")
@@ -48,13 +47,10 @@ def capture(module: nn.Module, input_shape: Any = None, *, any_jets: bool = Fals
     given = examples(module, shapes)
     sizes = tuple({0: N_JETS} for _ in given) if any_jets else None
     types: Mapping[str, FixedPoints] = {}
-    with in_eval_mode(module), quiet(), torch.no_grad():
-        try:
-            if pquant.is_compressed(module):
-                module, types = pquant.prepared(copied(module), given)
-            exported = torch.export.export(module, given, dynamic_shapes=sizes)
-        except UNTRACEABLE as problem:
-            raise NetworkError(_reason(title, shapes, problem)) from problem
+    with in_eval_mode(module), quiet(), torch.no_grad(), _traced(module, shapes):
+        if pquant.is_compressed(module):
+            module, types = pquant.prepared(copied(module), given)
+        exported = torch.export.export(module, given, dynamic_shapes=sizes)
     return replace(from_exported(exported), types=types)
 
 
@@ -64,27 +60,26 @@ def examples(module: nn.Module, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]
     return tuple(torch.zeros(2, *shape, dtype=like.dtype, device=like.device) for shape in shapes)
 
 
-def _reason(title: str, shapes: tuple[Shape, ...], problem: Exception) -> str:
-    if "data-dependent" in str(problem).lower():
-        return f"{title} cannot be traced: what it computes depends on the data it is given"
-    lines = str(problem).strip().splitlines() or [""]
-    given = ", ".join(map(str, shapes))
-    return f"{title} cannot be traced on inputs of shape {given} (set input_shape if it is another): {lines[0][:200]}"
+def _traced(module: nn.Module, shapes: tuple[Shape, ...]) -> AbstractContextManager[None]:
+    """Explain why a module cannot run on inputs of these shapes."""
+    title, given = type(module).__name__, ", ".join(map(str, shapes))
+
+    def error(sentence: str) -> NetworkError:
+        of_data = f"{title} cannot be traced: what it computes depends on the data it is given"
+        return NetworkError(of_data if "data-dependent" in sentence.lower() else sentence)
+
+    said = f"{title} cannot be traced on inputs of shape {given} (set input_shape if it is another):"
+    return explained(error, said, *UNTRACEABLE)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep torch's tracing from warning and logging: what goes wrong is raised."""
-    loggers = [logging.getLogger(name) for name in _LOUD]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    with warnings.catch_warnings(action="ignore"), ExitStack() as after:
+        for logger in map(logging.getLogger, _LOUD):
+            after.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.CRITICAL)
+        yield
 
 
 @contextmanager
@@ -142,12 +137,9 @@ def named(text: str) -> nn.Module:
         NetworkError: there is no such module or factory, or the weights do not fit or hold more than tensors.
     """
     place, _, weights = text.partition("@")
-    source, _, attribute = place.partition(":")
-    with explained(NetworkError, f"'{place}' makes no model:", ImportError, AttributeError, TypeError):
+    with explained(NetworkError, f"'{place}' makes no model:", ImportError, AttributeError, TypeError, ValueError):
         with _working_directory_first():
-            found: Any = importlib.import_module(source)
-        for part in attribute.split("."):
-            found = getattr(found, part)
+            found: Any = pkgutil.resolve_name(place)
         module = found if isinstance(found, nn.Module) else found()
     if not isinstance(module, nn.Module):
         raise NetworkError(f"'{place}' makes a {type(module).__name__}, no torch.nn.Module")
@@ -161,11 +153,8 @@ def whole(module: nn.Module, input_shape: Any = None) -> nn.Module:
     if not pquant.is_compressed(module):
         return module
     made, shapes = copied(module), input_shapes(module, input_shape)
-    with in_eval_mode(made), torch.no_grad():
-        try:
-            made(*examples(made, shapes))
-        except UNTRACEABLE as problem:
-            raise NetworkError(_reason(type(made).__name__, shapes, problem)) from problem
+    with in_eval_mode(made), torch.no_grad(), _traced(made, shapes):
+        made(*examples(made, shapes))
     return made
 
 

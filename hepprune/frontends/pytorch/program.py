@@ -1,6 +1,6 @@
 """What torch computes, as plain data: calls of aten operators between inputs, constants and outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from hepprune.errors import NetworkError
 from hepprune.fixed.quantisers import FixedPoints
@@ -78,6 +78,12 @@ def aten(call: Call) -> Any:
     return getattr(getattr(torch.ops.aten, name), overload)
 
 
+def named(call: Call, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of a call by the names of its operator's schema, in its order."""
+    names = (argument.name for argument in aten(call)._schema.arguments)  # noqa: SLF001 -- the only place of names
+    return dict(zip(names, args, strict=False)) | dict(kwargs)
+
+
 def names_in(value: Any) -> set[str]:
     """Return the names that a nest of lists refers to."""
     return {leaf.name for leaf in tree_leaves(value) if isinstance(leaf, Ref)}
@@ -113,8 +119,8 @@ def _call(node: Node) -> Call:
     target = target if target.startswith(("aten.", "hepprune.")) else getattr(node.target, "__name__", "")
     stack = list((node.meta.get("nn_module_stack") or {}).items())
     scope = scoped(stack[-1][0], str(stack[-1][1][0]), _class_name(stack[-1][1][1])) if stack else ("", "")
-    kwargs = {key: _refs(value) for key, value in node.kwargs.items()}
-    return Call(name=node.name, target=target, args=_refs(node.args), kwargs=kwargs, scope=scope)
+    args, kwargs = tree_map_only(Node, lambda source: Ref(source.name), (node.args, dict(node.kwargs)))
+    return Call(name=node.name, target=target, args=args, kwargs=kwargs, scope=scope)
 
 
 def scoped(key: str, owner: str, kind: str) -> Scope:
@@ -125,11 +131,3 @@ def scoped(key: str, owner: str, kind: str) -> Scope:
 
 def _class_name(kind: Any) -> str:
     return kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _refs(value: Any) -> Any:
-    if isinstance(value, Node):
-        return Ref(value.name)
-    if isinstance(value, list | tuple):
-        return type(value)(_refs(entry) for entry in value) if type(value) in {list, tuple} else list(map(_refs, value))
-    return value

@@ -37,6 +37,11 @@ class Constant:
     rows: "Rows | None" = None
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of its axes."""
+        return tuple(self.tensor.shape)
+
+    @property
     def key(self) -> tuple[str | int | Axes | None, ...]:
         """What tells it from others: its name in the model, its mask, the order of its axes and its rows there."""
         rows = () if self.rows is None else (int(self.rows.numbers[0]), len(self.rows.numbers))

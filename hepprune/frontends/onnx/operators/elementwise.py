@@ -10,10 +10,9 @@ from hepprune.fixed import FixedPoint
 from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import added, constant, counted, is_number, jets_value, number, operator
-from hepprune.frontends.pytorch.operators import arithmetic, elementwise, normalisation
-from hepprune.frontends.pytorch.operators.registry import picked
+from hepprune.frontends.pytorch.operators import arithmetic, elementwise
 from hepprune.frontends.pytorch.values import Value
-from hepprune.network import Activation, BatchNorm, PReLU, ReLU
+from hepprune.network import Activation, BatchNorm, ReLU
 
 _PLAIN = {kind: kind.lower() for kind in ("Selu", "Sigmoid", "Softplus", "Softsign", "Swish", "Tanh")}
 _PLAIN |= {"Exp": "exponential"}
@@ -95,12 +94,8 @@ def prelu(built: Graph, node: OnnxNode, x: Any, slope: Any) -> Value:
     wide = [axis for axis, size in enumerate(sizes) if size > 1]
     if len(wide) != 1 or len(sizes) != value.index.ndim or sizes[wide[0]] != value.shape[wide[0]]:
         raise refused(node.name, f"has slopes of shape {tuple(slopes.tensor.shape)}; one axis is known")
-    title = built.title(node.call("prelu"), slopes)
     line = slopes.reshaped((slopes.tensor.numel(),))
-    source, order, value_of = normalisation.per_channel(built, value, wide[0], title)
-    name = built.add(PReLU(built.name(title), line.tensor.float()[torch.argsort(order)]), source)
-    built.stored(name, line, lambda at: picked(at.slope, order))
-    return value_of(name)
+    return elementwise.prelu(built, node.call("prelu"), value, weight=line, axis=wide[0])
 
 
 @operator("Softmax")

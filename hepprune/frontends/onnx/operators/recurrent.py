@@ -38,7 +38,7 @@ def recurrent(built: Graph, node: OnnxNode, x: Any, kernel: Any, again: Any, *re
     source = built.place(value, axes, f"{node.name}.arranged")
     arrays = [constant(kernel, node, "weight"), constant(again, node, "weight")]
     arrays += [] if biases is None else [constant(biases, node, "bias")]
-    if built.fit is not None and arrays[1].tensor.shape[-1] != node.attributes.get("hidden_size"):
+    if built.fitting is not None and arrays[1].tensor.shape[-1] != node.attributes.get("hidden_size"):
         _resize(built, node, arrays[1].tensor.shape[-1])
     every: list[Value] = []
     finals: list[Value] = []

@@ -1,33 +1,32 @@
 """The operators that become layers, by their ONNX name, and how their attributes and inputs are read."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode
-from hepprune.frontends.pytorch.operators.registry import Operator, registering, unchanged
+from hepprune.frontends.pytorch.operators import elementwise
+from hepprune.frontends.pytorch.operators import registry as checked
+from hepprune.frontends.pytorch.operators.registry import F, Operator
 from hepprune.frontends.pytorch.values import Value
 from hepprune.network import Layer
 
 # Takes what is built so far, the node, and its inputs: values of the jets, constants, None where one is left out.
 OPERATORS: dict[str, Operator] = {}
 QUANTISERS: dict[str, Operator] = {}
-F = TypeVar("F", bound=Operator)
 
 
 def operator(*kinds: str, table: dict[str, Operator] = OPERATORS) -> Callable[[F], F]:
     """Register a function for operators by name."""
-    return registering(table, *kinds)
+    return checked.operator(*kinds, table=table)
 
 
 def jets_value(given: Any, node: OnnxNode) -> Value:
     """Return an input that must depend on the jets."""
-    if isinstance(given, Value):
-        return given
-    raise NetworkError(f"'{node.name}' ({node.kind}) works on a constant where values of the jets are expected")
+    return checked.jets_value(given, node.call(node.kind))
 
 
 def constant(given: Any, node: OnnxNode, what: str) -> FileConstant:
@@ -53,8 +52,7 @@ def spans(node: OnnxNode, bounds: Sequence[Any]) -> list[list[int]]:
 
 def added(built: Graph, node: OnnxNode, x: Any, make: Callable[[str], Layer]) -> Value:
     """Add a layer that leaves every value at its place."""
-    source = jets_value(x, node)
-    return unchanged(source, built.add(make(built.name(node.name)), source.layer))
+    return elementwise.added(built, node.call(node.kind), x, make)
 
 
 def counted(axis: int, rank: int, node: OnnxNode) -> int:

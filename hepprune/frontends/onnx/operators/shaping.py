@@ -17,21 +17,17 @@ from hepprune.frontends.pytorch.operators import pooling, shaping
 from hepprune.frontends.pytorch.values import Value
 
 
-def _shape(x: Any) -> tuple[int, ...]:
-    return x.shape if isinstance(x, Value) else tuple(x.tensor.shape)
-
-
 def reshaped(x: Any, shape: tuple[int, ...], node: OnnxNode) -> Any:
     """Return values of the jets or a constant under another shape."""
-    if math.prod(shape) != math.prod(_shape(x)):
-        raise NetworkError(f"'{node.name}' ({node.kind}) cannot bring {_shape(x)} into the shape {shape}")
+    if math.prod(shape) != math.prod(x.shape):
+        raise NetworkError(f"'{node.name}' ({node.kind}) cannot bring {x.shape} into the shape {shape}")
     return x.moved(x.index.reshape(shape), node.name) if isinstance(x, Value) else x.reshaped(shape)
 
 
 @operator("Transpose")
 def transpose(_: Graph, node: OnnxNode, x: Any) -> Any:
     """The axes in another order, reversed without one."""
-    rank = len(_shape(x))
+    rank = len(x.shape)
     order = tuple(node.attributes.get("perm", range(rank)[::-1]))
     if sorted(order) != list(range(rank)):
         raise NetworkError(f"'{node.name}' ({node.kind}) orders the axes {order} of {rank}")
@@ -41,7 +37,7 @@ def transpose(_: Graph, node: OnnxNode, x: Any) -> Any:
 @operator("Flatten")
 def flatten(_: Graph, node: OnnxNode, x: Any) -> Any:
     """Two axes: those before `axis`, and the others."""
-    shape = _shape(x)
+    shape = x.shape
     axis = node.attributes.get("axis", 1)
     lead = math.prod(shape[: axis % len(shape) if axis < 0 else axis])
     return reshaped(x, (lead, math.prod(shape) // max(lead, 1)), node)
@@ -50,15 +46,15 @@ def flatten(_: Graph, node: OnnxNode, x: Any) -> Any:
 @operator("Reshape")
 def reshape(built: Graph, node: OnnxNode, x: Any, shape: Any) -> Any:
     """Another shape; 0 keeps a size, -1 is what is left."""
-    before, target = _shape(x), constant(shape, node, "shape")
+    before, target = x.shape, constant(shape, node, "shape")
     sizes = [int(size) for size in target.tensor.reshape(-1)]
     if not node.attributes.get("allowzero"):
         sizes = [before[i] if size == 0 and i < len(before) else size for i, size in enumerate(sizes)]
     known = math.prod(size for size in sizes if size != -1)
     wanted = tuple(math.prod(before) // max(known, 1) if size == -1 else size for size in sizes)
-    if built.fit is None or not isinstance(x, Value):
+    if built.fitting is None or not isinstance(x, Value):
         return reshaped(x, wanted, node)
-    now = built.fit.shape(node.outputs[0]) or _fitted(wanted, math.prod(before), node)
+    now = built.fitting.shape(node.outputs[0]) or _fitted(wanted, math.prod(before), node)
     found = reshaped(x, now, node)
     if now != wanted:
         built.change(node, 1, np.array(open_sizes(found.index, built.n_jets, node.name)))
@@ -79,7 +75,7 @@ def _fitted(sizes: tuple[int, ...], total: int, node: OnnxNode) -> tuple[int, ..
 @operator("Squeeze")
 def squeeze(built: Graph, node: OnnxNode, x: Any, axes: Any = None) -> Any:
     """Without axes of size 1."""
-    shape, gone = _shape(x), [int(axis) for axis in numbers(axes, node, "axes")]
+    shape, gone = x.shape, [int(axis) for axis in numbers(axes, node, "axes")]
     if not gone:
         sizes = built.before(node, x) if isinstance(x, Value) else shape
         gone = [axis for axis, size in enumerate(sizes) if size == 1]
@@ -92,7 +88,7 @@ def squeeze(built: Graph, node: OnnxNode, x: Any, axes: Any = None) -> Any:
 @operator("Unsqueeze")
 def unsqueeze(_: Graph, node: OnnxNode, x: Any, axes: Any = None) -> Any:
     """With new axes of size 1."""
-    given, sizes = numbers(axes, node, "axes"), list(_shape(x))
+    given, sizes = numbers(axes, node, "axes"), list(x.shape)
     rank = len(sizes) + len(given)
     for axis in sorted(counted(int(axis), rank, node) for axis in given):
         sizes.insert(axis, 1)
@@ -116,11 +112,12 @@ def tiled(built: Graph, node: OnnxNode, x: Any, repeats: Any) -> Value:
 def expanded(built: Graph, node: OnnxNode, x: Any, sizes: Any) -> Value:
     """Values once more along axes of size 1."""
     value, given = jets_value(x, node), tuple(int(size) for size in numbers(sizes, node, "sizes"))
-    now = (built.fit.shape(node.outputs[0]) if built.fit else None) or np.broadcast_shapes(value.shape, given)
-    kept = (0,) * (len(now) - value.index.ndim) + value.shape
+    now = (built.fitting.shape(node.outputs[0]) if built.fitting else None) or np.broadcast_shapes(value.shape, given)
+    kept = (1,) * (len(now) - value.index.ndim) + value.shape
     if any(size not in {1, wide} for size, wide in zip(given[::-1], now[::-1], strict=False)):
         built.change(node, 1, np.array([1 if size == old else size for size, old in zip(now, kept, strict=True)]))
-    return pooling.copied(built, node.call("expand"), value, size=list(now))
+    repeats = [wide // size for wide, size in zip(now, kept, strict=True)]
+    return pooling.copied(built, node.call("tile"), value, dims=repeats)
 
 
 @operator("Pad")
@@ -199,15 +196,18 @@ def split(built: Graph, node: OnnxNode, x: Any, sizes: Any = None) -> list[Value
     equal = [min(each, value.shape[axis] - each * place) for place in range(len(node.outputs))]
     given = [int(size) for size in numbers(sizes, node, "split")] or equal
     ends, read = list(itertools.accumulate(given, initial=0)), map(built.is_read, node.outputs)
-    if built.fit is not None:
-        ends = built.fit.ends(node.key, ends, value.shape[axis])
+    if built.fitting is not None:
+        ends = built.fitting.ends(len(built.traces.cuts), ends, value.shape[axis])
         _resize(built, node, sizes, (given, ends))
     elif ends[-1] != value.shape[axis] or any(size < needed for size, needed in zip(given, read, strict=False)):
         raise refused(node.name, f"splits {value.shape[axis]} values into {given}")
     found: list[Value | None] = []
     for place, bounds in enumerate(itertools.pairwise(ends)):
-        title, some = f"{node.name}.{place}", bounds[1] > bounds[0]
-        found.append(built.part(node, place, value, axis=axis, bounds=(*bounds, 1), title=title) if some else None)
+        if bounds[1] > bounds[0]:
+            found.append(shaping.part(built, value, axis, (*bounds, 1), title=f"{node.name}.{place}"))
+        else:
+            built.traces.cuts.append(None)  # so that the parts after it keep their numbers
+            found.append(None)
     return found
 
 
@@ -230,10 +230,10 @@ def slice_(built: Graph, node: OnnxNode, x: Any, *bounds: Any) -> Value:
     for number_, start in enumerate(starts):
         axis = counted(axes[number_] if axes else number_, value.index.ndim, node)
         own = (start, min(ends[number_], END), steps[number_] if steps else 1)
-        now, places = built.bounds(node, number_, own), range(value.shape[axis])
+        now, places = shaping.bounds_now(built, value, axis, own), range(value.shape[axis])
         changed |= places[slice(*own)] != places[slice(*now)]
         found.append(now)
-        value = built.part(node, number_, value, axis=axis, bounds=now, title=node.name)
+        value = shaping.part(built, value, axis, now, title=node.name)
     if changed:
         built.change(node, "starts" if built.opset < _SLICE_INPUTS else 1, np.array([start for start, _, _ in found]))
         built.change(node, "ends" if built.opset < _SLICE_INPUTS else 2, np.array([stop for _, stop, _ in found]))
@@ -249,11 +249,12 @@ def gather(built: Graph, node: OnnxNode, x: Any, places: Any) -> Value:
     if chosen.ndim > 1 or chosen.numel() == 0 or int(chosen.min()) < -size or int(chosen.max()) >= size:
         raise refused(node.name, "takes values that are not there, or not by a list of places")
     given = shaping.runs([int(place) % size for place in chosen.reshape(-1)])
-    bounds = [built.bounds(node, number_, run) for number_, run in enumerate(given)]
     title = f"{node.name}.part" if chosen.ndim else node.name
-    parts = [built.part(node, number_, value, axis=axis, bounds=run, title=title) for number_, run in enumerate(bounds)]
-    now = [place for run in bounds for place in range(value.shape[axis])[slice(*run)]]
-    left = value.shape[axis]
+    parts, now, left = list[Value](), list[int](), value.shape[axis]
+    for run in given:
+        bounds = shaping.bounds_now(built, value, axis, run)
+        now += range(left)[slice(*bounds)]
+        parts.append(shaping.part(built, value, axis, bounds, title=title))
     if now != [place + left if place < 0 else place for place in chosen.reshape(-1).tolist()]:
         built.change(node, 1, np.array(now) if chosen.ndim else np.array(now[0]))
     if chosen.ndim:

@@ -84,8 +84,8 @@ def convolution(built: Graph, node: OnnxNode, x: Any, kernel: Any, bias: Any = N
     rank = weight.tensor.ndim - 2
     strides, dilation = (tuple(node.attributes.get(name, (1,) * rank)) for name in ("strides", "dilations"))
     groups = node.attributes.get("group", 1)
-    if built.fit is not None and (now := built.fit.groups(node.outputs[0])) not in {None, groups}:
-        groups = now
+    if built.fitting is not None and groups * weight.tensor.shape[1] != value.shape[1]:
+        groups = value.shape[1] // weight.tensor.shape[1]
         built.change(node, "group", groups)
     pads = borders(node, value.shape[2:], tuple(weight.tensor.shape[2:]), strides=strides, dilation=dilation)
     window = {"stride": strides, "dilation": dilation, "padding": pads}

@@ -131,10 +131,9 @@ def _stored(
     built: Assembly, name: str, other: Any, *, kind: str, alpha: float, order: Tensor, sizes: Sizes | None = None
 ) -> None:
     """Say how a constant of the model comes back from scale and shift."""
-    if not isinstance(other, Constant):
-        return
-    shape = other.tensor.shape
-    built.stored(name, other, lambda at: _back(picked(_WAYS[kind][1](at, alpha), order), shape), sizes=sizes)
+    if isinstance(other, Constant):
+        shape, back = other.tensor.shape, _WAYS[kind][1]
+        built.stored(name, other, lambda at: _back(picked(back(at, alpha), order), shape), sizes=sizes)
 
 
 def _back(values: Tensor, shape: torch.Size) -> Tensor:

@@ -19,7 +19,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 def matmul(built: Assembly, call: Call, x: Any, **sides: Any) -> Value:
     """A product of matrices of jets, or of one and a constant matrix (a dense layer)."""
     (y,) = sides.values()
-    ranks = [len(_shape(side)) for side in (x, y)]
+    ranks = [len(side.shape) for side in (x, y)]
     if min(ranks) < 2:
         raise NetworkError(f"'{call.name}' ({call.target}) multiplies a vector; give it an axis of size 1")
     lead = _LETTERS[3 : 1 + max(ranks)]
@@ -33,7 +33,7 @@ def einsum(built: Assembly, call: Call, equation: str, *, tensors: list[Any], **
     left, _arrow, out = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     odd = len(terms) != 2 or any(len(set(term)) != len(term) or not term.isalpha() for term in (*terms, out))
-    if len(tensors) != 2 or odd or any(len(t) != len(_shape(side)) for t, side in zip(terms, tensors, strict=True)):
+    if len(tensors) != 2 or odd or any(len(t) != len(side.shape) for t, side in zip(terms, tensors, strict=True)):
         raise NetworkError(f"'{call.name}': '{equation}' is not a contraction of two values such as bij,bjk->bik")
     return contracted(built, call, (tensors[0], tensors[1]), (terms[0], terms[1], out))
 
@@ -47,10 +47,6 @@ def added_product(
         raise NetworkError(f"'{call.name}' ({call.target}) adds something to a product, which is not known")
     found = matmul(built, call, batch1, other=batch2)
     return unchanged(found, built.affine(found.layer, float(alpha), 0.0, f"{call.name}.scale"))
-
-
-def _shape(side: Any) -> tuple[int, ...]:
-    return side.shape if isinstance(side, Value) else tuple(side.tensor.shape)
 
 
 def contracted(built: Assembly, call: Call, sides: tuple[Any, Any], terms: tuple[str, str, str]) -> Value:

@@ -18,13 +18,14 @@ from hepprune.frontends.pytorch.values import Constant, Value, rearranged
 from hepprune.network import Activation, Argmax, Layer, Merge, PReLU, ReLU, Softmax
 
 
-def _added(built: Assembly, call: Call, x: Any, make: Callable[[str], Layer]) -> Value:
+def added(built: Assembly, call: Call, x: Any, make: Callable[[str], Layer]) -> Value:
+    """Add a layer that leaves every value at its place."""
     source = jets_value(x, call)
     return unchanged(source, built.add(make(built.name(built.title(call))), source.layer))
 
 
 def _function(built: Assembly, call: Call, x: Any, function: str, **parameters: float) -> Value:
-    return _added(built, call, x, lambda name: Activation(name, function, parameters))
+    return added(built, call, x, lambda name: Activation(name, function, parameters))
 
 
 def in_types(built: Assembly, call: Call, x: Any, kind: FixedPoints, looked_up: tuple[str, dict[str, float]]) -> Value:
@@ -38,7 +39,7 @@ def in_types(built: Assembly, call: Call, x: Any, kind: FixedPoints, looked_up: 
         laid[source.index.flatten()] = array.expand(source.shape).flatten()
         return laid.reshape(built.n_jets, *built.shapes[source.layer])[0]
 
-    found = _added(built, call, x, lambda name: Activation(name, *looked_up, rearranged(kind, arranged)))
+    found = added(built, call, x, lambda name: Activation(name, *looked_up, rearranged(kind, arranged)))
     owner = call.scope[0].split("@")[0] + ("" if looked_up[0] == "linear" else ".output_quantizer")
     index = source.index.select(built.jets(source), 0)
     built.traces.typed[owner] = found.layer, index, tuple(index.shape)
@@ -65,7 +66,7 @@ def clamp(built: Assembly, call: Call, x: Any, **bounds: Any) -> Value:
 def bounded(built: Assembly, call: Call, x: Any, low: float | None, high: float | None) -> Value:
     """Return min(max(x, low), high): a ReLU, with a shift before and after it where `low` is not 0."""
     if low == 0:
-        return _added(built, call, x, lambda name: ReLU(name, maximum=None if high is None else float(high)))
+        return added(built, call, x, lambda name: ReLU(name, maximum=None if high is None else float(high)))
     source, title = jets_value(x, call), built.title(call)
     sign, start = (1.0, low) if low is not None else (-1.0, high or 0.0)
     shifted = built.affine(source.layer, sign, -sign * start, f"{title}.shift")
@@ -74,18 +75,24 @@ def bounded(built: Assembly, call: Call, x: Any, low: float | None, high: float 
     return unchanged(source, built.affine(bounded, sign, float(start), f"{title}.back"))
 
 
-@operator("leaky_relu")
-def leaky_relu(built: Assembly, call: Call, x: Any, *, negative_slope: float = 0.01) -> Value:
-    """The value, its negative part times the slope."""
-    return _function(built, call, x, "leaky_relu", slope=float(negative_slope))
+# Functions with parameters: the layers', each with its name and default in torch, and torch's that are always the same.
+_PARAMETRIC: dict[str, tuple[str, dict[str, tuple[str, float]], dict[str, float]]] = {
+    "leaky_relu": ("leaky_relu", {"slope": ("negative_slope", 0.01)}, {}),
+    "elu": ("elu", {"alpha": ("alpha", 1.0)}, {"scale": 1, "input_scale": 1}),
+    "softplus": ("softplus", {}, {"beta": 1, "threshold": 20}),
+    "threshold": ("thresholded_relu", {"theta": ("threshold", 0.0)}, {"value": 0}),
+}
 
 
-@operator("elu")
-def elu(built: Assembly, call: Call, x: Any, *, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Value:
-    """The value, its negative part as alpha * (exp(x) - 1)."""
-    if (scale, input_scale) != (1, 1):
-        raise NetworkError(f"'{call.name}' ({call.target}) has scales, which no Network has")
-    return _function(built, call, x, "elu", alpha=float(alpha))
+@operator(*_PARAMETRIC)
+def parametric(built: Assembly, call: Call, x: Any, **given: float) -> Value:
+    """Apply a function with parameters."""
+    function, own, only = _PARAMETRIC[call.operator]
+    for name, value in only.items():
+        if given.get(name, value) != value:
+            raise NetworkError(f"'{call.name}' ({call.target}) has {name} = {given[name]}; only {value} is known")
+    parameters = {key: float(given.get(name, default)) for key, (name, default) in own.items()}
+    return _function(built, call, x, function, **parameters)
 
 
 @operator("hardswish")
@@ -109,29 +116,13 @@ _PLAIN: dict[str, Callable[[str], Layer]] = {
 @operator(*_PLAIN)
 def plain(built: Assembly, call: Call, x: Any) -> Value:
     """Apply a function that takes nothing but the value."""
-    return _added(built, call, x, _PLAIN[call.operator])
+    return added(built, call, x, _PLAIN[call.operator])
 
 
 @operator("gelu")
 def gelu(built: Assembly, call: Call, x: Any, *, approximate: str = "none") -> Value:
     """The value times the normal distribution's integral up to it."""
     return _function(built, call, x, "gelu", **({"tanh": True} if approximate == "tanh" else {}))
-
-
-@operator("softplus")
-def softplus(built: Assembly, call: Call, x: Any, *, beta: float = 1, threshold: float = 20) -> Value:
-    """log(1 + exp(x))."""
-    if (beta, threshold) != (1, 20):
-        raise NetworkError(f"'{call.name}' ({call.target}) has another beta or threshold than 1 and 20")
-    return _function(built, call, x, "softplus")
-
-
-@operator("threshold")
-def threshold(built: Assembly, call: Call, x: Any, *, threshold: float, value: float) -> Value:
-    """The value where it is larger than theta, else 0."""
-    if value:
-        raise NetworkError(f"'{call.name}' ({call.target}) replaces small values by {value}; 0 is known")
-    return _function(built, call, x, "thresholded_relu", theta=float(threshold))
 
 
 @operator("abs")
@@ -152,8 +143,8 @@ def square(built: Assembly, call: Call, x: Any, *, exponent: Any = 2) -> Value:
 
 
 @operator("prelu")
-def prelu(built: Assembly, call: Call, x: Any, *, weight: Any) -> Value:
-    """The value, its negative part times a slope, one for all or one per channel of torch's axis 1."""
+def prelu(built: Assembly, call: Call, x: Any, *, weight: Any, axis: int = 1) -> Value:
+    """The value, its negative part times a slope, one for all or one per place along an axis."""
     title = built.title(call, weight if isinstance(weight, Constant) else None)
     slopes, values = constant(weight, title, "weight"), jets_value(x, call)
     key = ("prelu", slopes.key)
@@ -164,7 +155,7 @@ def prelu(built: Assembly, call: Call, x: Any, *, weight: Any) -> Value:
             built.stored(known, slopes, lambda at: at.slope.reshape(slopes.tensor.shape))
             built.placed[key] = known
         return unchanged(values, known)
-    source, order, value_of = per_channel(built, values, 1, title)
+    source, order, value_of = per_channel(built, values, axis, title)
     name = built.add(PReLU(built.name(title), slopes.tensor.detach().float()[torch.argsort(order)]), source)
     built.stored(name, slopes, lambda at: picked(at.slope, order))
     return value_of(name)

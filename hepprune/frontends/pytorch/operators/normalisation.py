@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import refused
-from hepprune.frontends.pytorch.building import Assembly, Slot
+from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional, picked
 from hepprune.frontends.pytorch.operators.weighted import again
 from hepprune.frontends.pytorch.program import Call
@@ -99,19 +99,10 @@ def layer_norm(
         scale, shift = (array(*of).reshape(-1) for of in ((factor, order, 1.0), (offset, order, 0.0)))
         layer = LayerNorm(built.name(title), scale[inverse], shift[inverse], eps)
         name = built.add(layer, source)
-        sizes = tuple(factor.tensor.shape) if factor else ()
-        _like_stored(built, name, factor, lambda at: _shaped(picked(at.scale, order), sizes))
-        _like_stored(built, name, offset, lambda at: _shaped(picked(at.shift, order), sizes))
+        sizes = factor.shape if factor and factor.tensor.ndim > 1 else (-1,)
+        built.stored(name, factor, lambda at: picked(at.scale, order).reshape(sizes))
+        built.stored(name, offset, lambda at: picked(at.shift, order).reshape(sizes))
         built.placed[key] = name
     found = result(name)
     found = found.moved(found.index.reshape(shape))
     return [found, None, None] if call.operator.startswith("native") else found
-
-
-def _shaped(values: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    return values.reshape(sizes) if len(sizes) > 1 else values
-
-
-def _like_stored(built: Assembly, name: str, found: Constant | None, native: Callable[[Any], Tensor]) -> None:
-    if found is not None and found.origin is not None:
-        built.slots.append(Slot(target=found.origin, layer=name, native=native, rows=found.rows))

@@ -136,8 +136,7 @@ def copied(built: Assembly, call: Call, x: Any, **options: Any) -> Value:
     found, title = jets_value(x, call), built.title(call)
     sizes = next(sizes for key, sizes in options.items() if key in {"size", "repeats", "dims"})
     found = found.moved(found.index.reshape((1,) * (len(sizes) - found.index.ndim) + found.shape))
-    before = shape_before(built, call, found)
-    if call.operator == "expand" and before != found.shape:
+    if call.operator == "expand" and (before := shape_before(built, call, found)) != found.shape:
         sizes = [-1 if size > 1 else n for n, size in zip(sizes, before, strict=True)]
         built.rewrite(call, size=sizes)
     for axis, (n, size) in enumerate(zip(sizes, found.shape, strict=True)):

@@ -16,19 +16,14 @@ OPERATORS: dict[str, Operator] = {}
 F = TypeVar("F", bound=Operator)
 
 
-def registering(table: dict[str, Operator], *names: str) -> Callable[[F], F]:
-    """Return what enters a function in a table by the names of operators."""
+def operator(*names: str, table: dict[str, Operator] = OPERATORS) -> Callable[[F], F]:
+    """Register a function for operators by name."""
 
     def register(function: F) -> F:
         table.update(dict.fromkeys(names, function))
         return function
 
     return register
-
-
-def operator(*names: str) -> Callable[[F], F]:
-    """Register a function for operators by name."""
-    return registering(OPERATORS, *names)
 
 
 def jets_value(argument: Any, call: Call) -> Value:

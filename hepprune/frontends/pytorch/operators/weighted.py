@@ -1,6 +1,7 @@
 """Dense layers and convolutions."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -56,16 +57,8 @@ def dense(built: Assembly, x: Value, weight: Constant, bias: Constant | None, *,
     key = ("dense", weight.key, bias.key if bias else None, tuple(order.tolist()))
     name = again(built, key if weight.origin else None, title, source)
     if name is None:
-        inverse, limit = torch.argsort(order), _limit(weight.kept)
-        layer = Dense(
-            built.name(title),
-            weight.tensor.detach().float()[:, inverse],
-            array(bias, weight.tensor, 0.0),
-            digit_limit=None if limit is None else limit[:, inverse],
-            fixed=weight.fixed,
-            weight_type=weight.typed(lambda kind: kind[:, inverse]),
-            bias_type=None if bias is None else bias.typed(lambda kind: kind),
-        )
+        inverse = torch.argsort(order)
+        layer = Dense(built.name(title), **_arrays(weight, bias, lambda values: values[:, inverse]))
         name = built.add(layer, source)
         kept = lambda at: picked(at.digit_limit, order) > 0  # noqa: E731
         built.stored(name, weight, lambda at: picked(at.used_weight(), order), kept=kept)
@@ -107,8 +100,17 @@ def again(built: Assembly, key: Any, title: str, source: str) -> str | None:
     return built.add(Shared(built.name(title), built.placed[key]), source)
 
 
-def _limit(kept: Tensor | None) -> Tensor | None:
-    return None if kept is None else torch.where(kept, digits.UNLIMITED, 0).to(torch.uint8)
+def _arrays(weight: Constant, bias: Constant | None, laid: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    """Return what a layer's constructor takes of its arrays, the weight `laid` as the layer has it."""
+    limit = None if weight.kept is None else torch.where(laid(weight.kept), digits.UNLIMITED, 0).to(torch.uint8)
+    return {
+        "weight": laid(weight.tensor.detach().float()),
+        "bias": array(bias, weight.tensor, 0.0),
+        "digit_limit": limit,
+        "fixed": weight.fixed,
+        "weight_type": weight.typed(laid),
+        "bias_type": None if bias is None else bias.typed(lambda kind: kind),
+    }
 
 
 @operator("conv1d", "conv2d")
@@ -126,17 +128,14 @@ def convolution(
         built.rewrite(call, groups=groups)
     strides, spread = (several(window.get(name, 1), rank) for name in ("stride", "dilation"))
     borders = _borders(window.get("padding", 0), tuple(kernel.tensor.shape[2:]), spread)
-    places = {"strides": strides, "padding": borders, "dilation": spread, "groups": groups}
+    places: dict[str, Any] = {"strides": strides, "padding": borders, "dilation": spread, "groups": groups}
     axes = (0, *range(2, rank + 2), 1)
     source = built.place(values, axes, f"{title}.arranged")
     key = ("conv", kernel.key, shift.key if shift else None, *places.values())
     name = again(built, key if kernel.origin else None, title, source)
     if name is None:
-        limit, moved = _limit(kernel.kept), kernel.tensor.detach().float().movedim(1, -1)
-        known: dict[str, Any] = {"weight_type": kernel.typed(lambda kind: kind.movedim(1, -1)), "fixed": kernel.fixed}
-        known |= {"digit_limit": None if limit is None else limit.movedim(1, -1)}
-        known |= {"bias_type": None if shift is None else shift.typed(lambda kind: kind)}
-        name = built.add(Conv(built.name(title), moved, array(shift, moved, 0.0), **known, **places), source)  # type: ignore[arg-type]
+        arrays = _arrays(kernel, shift, lambda values: values.movedim(1, -1))
+        name = built.add(Conv(built.name(title), **arrays, **places), source)
         kept = lambda at: at.digit_limit.movedim(-1, 1) > 0  # noqa: E731
         built.stored(name, kernel, lambda at: at.used_weight().movedim(-1, 1), kept=kept)
         built.stored(name, shift, lambda at: at.used_bias())
