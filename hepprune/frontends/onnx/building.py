@@ -1,5 +1,6 @@
 """A network under construction from an ONNX graph, and which of its quantisers are which nodes."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -133,12 +134,9 @@ class Graph(Assembly):
         """Quantise a value of the jets."""
         scale = given.scale.double()
         if scale.numel() > 1:
-            sizes = (self.n_jets, *self.shapes[value.layer])
-            placed = torch.empty(sizes, dtype=torch.float64).reshape(-1)
-            if value.index.numel() != placed.numel():
+            if value.index.numel() != self.n_jets * math.prod(self.shapes[value.layer]):
                 raise NetworkError(f"quantiser '{title}' has several scales for a value that is there several times")
-            placed[value.index.reshape(-1)] = scale.expand(value.shape).reshape(-1)
-            scale = compressed(placed.view(sizes)[0])
+            scale = compressed(self.lying(value, scale))
         name = self.add(Activation(self.name(title), "linear", result=given.of(scale.numpy())), value.layer)
         native = _of_jets(value, self.n_jets)
         self.sites.append(Site(node=given.node, layer=name, kind="result", scale_shape=given.shape, native=native))

@@ -38,17 +38,6 @@ class GraphFit(Fitting):
                 return found
         return None
 
-    def ends(self, first: int, given: list[int], size: int) -> list[int]:
-        """Return where the parts of a split, from number `first` on, begin and end; what nothing reads goes to one."""
-        parts = [self.cut(first + number) for number in range(len(given) - 1)]
-        if not any(parts) and len(parts) > 1:
-            return given
-        found = [0]
-        for number, part in enumerate(parts):
-            later = (after.start for after in parts[number + 1 :] if after)
-            found.append(part.stop if part else next(later, size))
-        return found
-
 
 def _resized(index: Tensor, old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:
     """Return the shape of `index`, places in a value of the sizes `old`, where these become `new`.

@@ -15,9 +15,10 @@ from hepprune.frontends.onnx.files import CONSTANT, QONNX_DOMAINS, STANDARD, ops
 from hepprune.frontends.onnx.fitting import GraphFit, SettingPlace
 from hepprune.frontends.onnx.folding import FOLDED, folded, shape_of
 from hepprune.frontends.onnx.operators import OPERATORS, QUANTISERS
-from hepprune.frontends.pytorch.lowering import Lowered, add_input, is_channels_first, n_jets, network_of, output_layer
+from hepprune.frontends.pytorch import lowering
+from hepprune.frontends.pytorch.lowering import Lowered
 from hepprune.frontends.pytorch.ports import ports
-from hepprune.frontends.pytorch.program import Program, Ref
+from hepprune.frontends.pytorch.program import Ref
 from hepprune.frontends.pytorch.values import Value
 from hepprune.network import Network
 
@@ -31,7 +32,6 @@ _ELEMENTWISE = {
 }  # fmt: skip
 # Those that keep the way back to the file for a constant that they move.
 _MOVING = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"}
-_UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +59,7 @@ def lower(proto: Any, fit: GraphFit | None = None) -> LoweredGraph:
     constants = {tensor.name: _array(tensor) for tensor in proto.graph.initializer}
     inputs = {entry.name: _sizes(entry) for entry in proto.graph.input if entry.name not in constants}
     outputs = tuple(entry.name for entry in proto.graph.output)
-    size = n_jets(Program(inputs=inputs, constants={}, calls=(), outputs=()))
-    built = Graph(n_jets=size, opset=opset(proto), fitting=fit, outputs=outputs)
+    built = Graph(n_jets=lowering.n_jets(inputs), opset=opset(proto), fitting=fit, outputs=outputs)
     built.values.update(constants)
     needed = _constants_first(_needed(nodes, outputs), set(inputs))
     for node in needed:
@@ -68,13 +67,13 @@ def lower(proto: Any, fit: GraphFit | None = None) -> LoweredGraph:
             built.readers_of.setdefault(name, []).append(node)
     steps = [(set(n.inputs), n.outputs, n.kind in _CHANNELS_FIRST, n.kind in _ELEMENTWISE) for n in needed]
     for name, shape in inputs.items():
-        built.values[name] = add_input(built, name, shape, channels_first=is_channels_first(name, steps))
+        built.values[name] = lowering.add_input(built, name, shape, steps)
     for node in needed:
         found = _run(built, node)
         built.values.update(zip(node.outputs, found if isinstance(found, list) else [found], strict=False))
-    leaving = [output_layer(built, built.values[name], Ref(name)) for name in outputs]
+    leaving = [lowering.output_layer(built, built.values[name], Ref(name)) for name in outputs]
     lying = ports(built, inputs, [built.values[name] for name in inputs], [built.values[name] for name in outputs])
-    network = network_of(built, built.merge_quantisers(leaving))
+    network = lowering.network_of(built, built.merge_quantisers(leaving))
     return LoweredGraph(
         network=network,
         slots=tuple(slot for slot in built.slots if slot.layer in network.layers),
@@ -150,7 +149,7 @@ def _constants_first(nodes: list[OnnxNode], inputs: set[str]) -> list[OnnxNode]:
 def _run(built: Graph, node: OnnxNode) -> Any:
     given = [built.values[name] if name else None for name in node.inputs]
     # the file is damaged, or the format has learned more
-    with explained(NetworkError, f"'{node.name}' uses {node.kind} in a way that is not known:", *_UNFIT):
+    with explained(NetworkError, f"'{node.name}' uses {node.kind} in a way that is not known:", *lowering.UNFIT):
         if node.kind == "Shape":
             return shape_of(node, given[0])
         constant = not any(isinstance(entry, Value) for entry in given)

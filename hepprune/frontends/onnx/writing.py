@@ -1,5 +1,6 @@
 """From a Network back to the ONNX model it was read from: the same nodes, the sizes and numbers of now."""
 
+import copy
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -43,8 +44,7 @@ def _filled(network: Network, like: Any) -> Any:
     state = [known]
 
     def made(tensors: Mapping[str, Tensor]) -> tuple[Any, LoweredGraph]:
-        proto = type(like)()
-        proto.CopyFrom(like)
+        proto = copy.deepcopy(like)
         _replace(proto, tensors)
         for site in state[-1].sites:
             _requantise(proto, site, network, known)
@@ -68,8 +68,7 @@ def _filled(network: Network, like: Any) -> Any:
 
 def _unshared(like: Any) -> Any:
     """Return a copy in which tensors that others are called identical to, as exporters do with equal ones, are free."""
-    proto = type(like)()
-    proto.CopyFrom(like)
+    proto = copy.deepcopy(like)
     tensors = {entry.name: entry for entry in like.graph.initializer}
     outputs = {entry.name for entry in like.graph.output}
     for node in [n for n in proto.graph.node if n.op_type == "Identity" and n.input[0] in tensors]:

@@ -164,6 +164,12 @@ class Assembly:
         place = value.index.select(self.jets(value), 0)
         return self.laid(value, torch.arange(value.index.numel()).view(self.n_jets, -1), title), place
 
+    def lying(self, value: Value, numbers: Tensor) -> Tensor:
+        """Return numbers that broadcast to a value as they lie in its layer, (*shape)."""
+        laid = torch.empty(value.index.numel(), dtype=numbers.dtype)
+        laid[value.index.flatten()] = numbers.expand(value.shape).flatten()
+        return laid.view(self.n_jets, *self.shapes[value.layer])[0]
+
     def sizes_of(self, value: Value) -> Callable[[Network], Sequence[int]]:
         """Return what gives the shape that torch's value has in a network of other sizes, the jets' axis included."""
         axes = axes_of(value.index, (self.n_jets, *self.shapes[value.layer]))

@@ -51,7 +51,7 @@ class Fitting:
 
     def cut(self, number: int) -> Slice | None:
         """Return the network's Slice that part number so and so of a value is, None where there is none."""
-        name = self.before.cuts[number]
+        name = self.before.cuts[number] or ""
         layer = self.network[name] if name in self.network.layers else None
         return layer if isinstance(layer, Slice) else None
 
@@ -76,9 +76,10 @@ class Fitting:
 
     def rewrite(self, call: Call, title: str, *, target: str | None = None, **settings: Any) -> None:
         """Keep a call with other settings, by the names of its operator's schema."""
-        first, *others = named(call, call.args, call.kwargs).items()
-        kept = {key: value for key, value in others if target is None or key == "dim"} | settings
-        self.calls[call.name] = replace(call, target=target or call.target, args=(first[1],), kwargs=kept)
+        given = named(call, call.args, call.kwargs)
+        first = next(iter(given))
+        kept = {key: value for key, value in given.items() if target is None or key in {first, "dim"}} | settings
+        self.calls[call.name] = replace(call, target=target or call.target, args=(kept.pop(first),), kwargs=kept)
         self.titles[call.name] = title
 
     def constant(self, call: Call, values: Sequence[int]) -> Ref:

@@ -2,7 +2,7 @@
 
 import operator
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,12 @@ _ELEMENTWISE = SAME | {
 }  # fmt: skip
 _NUMBERS = {"add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge"}
 _MAX_NUMBER = 2**62
-_UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+# What goes wrong where a file is damaged, or operators have learned more.
+UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _CHECKS = ("_assert", "sym_constrain", "_guards")
+# The names that a call reads, those it makes, whether it has channels on axis 1, and whether it is element-wise.
+Step = tuple[set[str], Iterable[str], bool, bool]
+FreeShape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +59,7 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
         NetworkError: an operator has no layer; the sentence names it.
     """
     calls = program.needed()
-    built = Assembly(n_jets=n_jets(program), fitting=fit, calls={call.name: call for call in calls})
+    built = Assembly(n_jets=n_jets(program.inputs), fitting=fit, calls={call.name: call for call in calls})
     built.in_scope = Counter(call.scope[0] for call in calls if call.operator in OPERATORS)
     for call in (*calls, Call(name="output", target="output", args=program.outputs, kwargs={})):
         for name in call.reads:
@@ -67,7 +71,7 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
     kinds = ((call.operator.startswith(_CHANNELS_FIRST), call.operator in _ELEMENTWISE) for call in calls)
     steps = [(call.reads, {call.name}, *kind) for call, kind in zip(calls, kinds, strict=True)]
     for name, shape in program.inputs.items():
-        values[name] = add_input(built, name, shape, channels_first=is_channels_first(name, steps))
+        values[name] = add_input(built, name, shape, steps)
     for position, call in enumerate(calls):
         result = _run(built, call, values)
         if call.in_place:
@@ -105,30 +109,27 @@ def network_of(built: Assembly, outputs: list[str]) -> Network:
     return Network(layers.values(), sources, outputs)
 
 
-def n_jets(program: Program) -> int:
+def n_jets(inputs: Mapping[str, FreeShape]) -> int:
     """Return the number of jets that all inputs have, two where it is left open."""
-    first = {shape[0] if shape else 0 for shape in program.inputs.values()}
+    first = {shape[0] if shape else 0 for shape in inputs.values()}
     if len(first) != 1 or any(size is not None and size < 1 for size in first):
         raise NetworkError("every input needs a first axis of jets, of the same size for all")
     (size,) = first
     return size or _FREE_JETS
 
 
-def add_input(built: Assembly, name: str, shape: tuple[int | None, ...], *, channels_first: bool) -> Value:
+def add_input(built: Assembly, name: str, shape: FreeShape, steps: Sequence[Step]) -> Value:
     """Add an Input, its channels last, and return the value as the program has it."""
     sizes = [size for size in shape[1:] if size is not None]
     if len(sizes) != len(shape) - 1 or not sizes:
         raise NetworkError(f"input '{name}' has the shape {shape}; only the number of jets can be free")
-    moved = channels_first and len(sizes) > 1
+    moved = len(sizes) > 1 and _is_channels_first(name, steps)
     layer = built.add(Input(built.name(name), tuple([*sizes[1:], sizes[0]] if moved else sizes)))
     return built.value(layer, (0, *range(2, len(shape)), 1) if moved else None)
 
 
-def is_channels_first(name: str, steps: Iterable[tuple[set[str], Iterable[str], bool, bool]]) -> bool:
-    """Return whether an input reaches, through element-wise operators only, one that has channels on axis 1.
-
-    A step has the names it reads, those it makes, whether it has channels on axis 1, and whether it is element-wise.
-    """
+def _is_channels_first(name: str, steps: Sequence[Step]) -> bool:
+    """Return whether an input reaches, through element-wise operators only, one that has channels on axis 1."""
     reached = {name}
     for reads, makes, is_first, is_elementwise in steps:
         if reached & reads:
@@ -141,7 +142,7 @@ def is_channels_first(name: str, steps: Iterable[tuple[set[str], Iterable[str], 
 def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
     args, options = filled((call.args, call.kwargs), values)
     # the file is damaged, or torch has learned more
-    with explained(NetworkError, f"'{call.name}' uses {call.target} in a way that is not known:", *_UNFIT):
+    with explained(NetworkError, f"'{call.name}' uses {call.target} in a way that is not known:", *UNFIT):
         if call.operator.startswith(_CHECKS):
             return None
         if call.operator == "sym_size":

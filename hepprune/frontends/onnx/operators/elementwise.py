@@ -9,10 +9,11 @@ from hepprune.errors import NetworkError, refused
 from hepprune.fixed import FixedPoint
 from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode
-from hepprune.frontends.onnx.operators.registry import added, constant, counted, is_number, jets_value, number, operator
+from hepprune.frontends.onnx.operators.registry import added, constant, counted, jets_value, number, operator
 from hepprune.frontends.pytorch.operators import arithmetic, elementwise
+from hepprune.frontends.pytorch.operators import registry as checked
 from hepprune.frontends.pytorch.values import Value
-from hepprune.network import Activation, BatchNorm, ReLU
+from hepprune.network import Activation, BatchNorm
 
 _PLAIN = {kind: kind.lower() for kind in ("Selu", "Sigmoid", "Softplus", "Softsign", "Swish", "Tanh")}
 _PLAIN |= {"Exp": "exponential"}
@@ -24,7 +25,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, tuple[str, float]]]] = {
     "ThresholdedRelu": ("thresholded_relu", {"theta": ("alpha", 1.0)}),
 }
 _DEFAULTS = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}  # of Selu, in float32
-_AS_TORCH = {"HardSwish": ("hardswish", elementwise.hard_swish), "Abs": ("abs", elementwise.absolute)}
+_AS_TORCH = {"Abs": "abs", "HardSwish": "hardswish", "Relu": "relu"}
 _KINDS = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Neg": "neg"}
 _MANY = {"Sum": "add", "Max": "maximum", "Min": "minimum"}
 _BIT = FixedPoint(1, 1, signed=False)  # holds the 0 and 1 of a sum's scale and a product's shift
@@ -46,12 +47,6 @@ def parametric(built: Graph, node: OnnxNode, x: Any) -> Value:
     return added(built, node, x, lambda name: Activation(name, kind, given))
 
 
-@operator("Relu")
-def relu(built: Graph, node: OnnxNode, x: Any) -> Value:
-    """max(x, 0)."""
-    return added(built, node, x, ReLU)
-
-
 @operator("Clip")
 def clip(built: Graph, node: OnnxNode, x: Any, low: Any = None, high: Any = None) -> Value:
     """min(max(x, low), high)."""
@@ -66,10 +61,10 @@ def clip(built: Graph, node: OnnxNode, x: Any, low: Any = None, high: Any = None
 
 
 @operator(*_AS_TORCH)
-def as_torch(built: Graph, node: OnnxNode, x: Any) -> Value:
+def as_torch(built: Graph, node: OnnxNode, x: Any) -> Any:
     """Apply what torch's operator does."""
-    name, function_of = _AS_TORCH[node.kind]
-    return function_of(built, node.call(name), x)
+    name = _AS_TORCH[node.kind]
+    return checked.OPERATORS[name](built, node.call(name), x)
 
 
 @operator("Gelu")
@@ -88,7 +83,7 @@ def power(built: Graph, node: OnnxNode, x: Any, exponent: Any) -> Value:
 def prelu(built: Graph, node: OnnxNode, x: Any, slope: Any) -> Value:
     """The value, its negative part times a slope, one for all or one per place along an axis."""
     slopes, value = constant(slope, node, "slope").settled(), jets_value(x, node)
-    if is_number(slopes):
+    if slopes.tensor.numel() == 1:
         return elementwise.prelu(built, node.call("prelu"), value, weight=slopes)
     sizes = (1,) * (value.index.ndim - slopes.tensor.ndim) + tuple(slopes.tensor.shape)
     wide = [axis for axis, size in enumerate(sizes) if size > 1]

@@ -1,6 +1,7 @@
 """Recurrent layers of one direction or both, gates brought from ONNX' order to that of Keras."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,6 @@ from hepprune.errors import refused
 from hepprune.frontends.onnx.arrays import FileConstant
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import constant, jets_value, operator
-from hepprune.frontends.pytorch.building import Slot
 from hepprune.frontends.pytorch.operators.recurrent import gated, last_step
 from hepprune.frontends.pytorch.operators.shaping import joined
 from hepprune.frontends.pytorch.values import Rows, Value, inverse
@@ -115,11 +115,8 @@ def _layer(built: Graph, node: OnnxNode, arrays: list[FileConstant], *, way: int
 
 def _store(built: Graph, name: str, array: FileConstant, values: Callable[[Any], Tensor], *, way: int) -> None:
     """Remember that a layer's array is one direction's share of a tensor of the model."""
-    if len(array.tensor) == 1:
-        built.stored(name, array, lambda at: values(at).unsqueeze(0))
-    elif array.origin is not None:
-        share = Rows(torch.tensor([way]), array.tensor)
-        built.slots.append(Slot(target=array.origin, layer=name, native=lambda at: values(at).unsqueeze(0), rows=share))
+    share = None if len(array.tensor) == 1 else Rows(torch.tensor([way]), array.tensor)
+    built.stored(name, replace(array, rows=share), lambda at: values(at).unsqueeze(0))
 
 
 def _activations(node: OnnxNode, cell: str, way: int) -> tuple[str, str]:

@@ -77,11 +77,6 @@ def flat(array: FileConstant, size: int) -> FileConstant:
     raise NetworkError(f"a constant of shape {tuple(array.tensor.shape)} stands where {size} values are expected")
 
 
-def is_number(given: Any) -> bool:
-    """Return whether an input is a constant of one value."""
-    return isinstance(given, FileConstant) and given.tensor.numel() == 1
-
-
 def number(given: Any, node: OnnxNode, what: str) -> float:
     """Return the one value of a constant."""
     found = constant(given, node, what)

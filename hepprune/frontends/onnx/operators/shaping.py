@@ -195,26 +195,28 @@ def split(built: Graph, node: OnnxNode, x: Any, sizes: Any = None) -> list[Value
     each = -(-value.shape[axis] // len(node.outputs))  # in equal parts, the last one smaller where that must be
     equal = [min(each, value.shape[axis] - each * place) for place in range(len(node.outputs))]
     given = [int(size) for size in numbers(sizes, node, "split")] or equal
-    ends, read = list(itertools.accumulate(given, initial=0)), map(built.is_read, node.outputs)
+    read = map(built.is_read, node.outputs)
     if built.fitting is not None:
-        ends = built.fitting.ends(len(built.traces.cuts), ends, value.shape[axis])
-        _resize(built, node, sizes, (given, ends))
-    elif ends[-1] != value.shape[axis] or any(size < needed for size, needed in zip(given, read, strict=False)):
+        first, cut_of = len(built.traces.cuts), built.fitting.cut
+        cuts = ((place, cut_of(first + place)) for place in range(len(given)))
+        bounds = {place: (cut.start, cut.stop, 1) for place, cut in cuts if cut is not None}
+        now = shaping.sizes(bounds, len(given), value.shape[axis]) if bounds or len(given) == 1 else given
+        _resize(built, node, sizes, given, now)
+        given = now
+    elif sum(given) != value.shape[axis] or any(size < needed for size, needed in zip(given, read, strict=False)):
         raise refused(node.name, f"splits {value.shape[axis]} values into {given}")
     found: list[Value | None] = []
-    for place, bounds in enumerate(itertools.pairwise(ends)):
-        if bounds[1] > bounds[0]:
-            found.append(shaping.part(built, value, axis, (*bounds, 1), title=f"{node.name}.{place}"))
+    for place, (size, end) in enumerate(zip(given, itertools.accumulate(given), strict=True)):
+        if size:
+            found.append(shaping.part(built, value, axis, (end - size, end, 1), title=f"{node.name}.{place}"))
         else:
             built.traces.cuts.append(None)  # so that the parts after it keep their numbers
             found.append(None)
     return found
 
 
-def _resize(built: Graph, node: OnnxNode, given: Any, sizes: tuple[list[int], list[int]]) -> None:
+def _resize(built: Graph, node: OnnxNode, given: Any, before: list[int], now: list[int]) -> None:
     """Note the sizes of parts where the file says others, or none and could not mean these."""
-    before, ends = sizes
-    now = [stop - start for start, stop in itertools.pairwise(ends)]
     is_equal = given is None and "split" not in node.attributes
     if now != before or (is_equal and built.opset < _OPEN and len(set(now)) > 1):
         built.change(node, "split" if built.opset < _INPUTS else 1, np.array(now))
@@ -248,13 +250,8 @@ def gather(built: Graph, node: OnnxNode, x: Any, places: Any) -> Value:
     size = built.before(node, value)[axis]
     if chosen.ndim > 1 or chosen.numel() == 0 or int(chosen.min()) < -size or int(chosen.max()) >= size:
         raise refused(node.name, "takes values that are not there, or not by a list of places")
-    given = shaping.runs([int(place) % size for place in chosen.reshape(-1)])
-    title = f"{node.name}.part" if chosen.ndim else node.name
-    parts, now, left = list[Value](), list[int](), value.shape[axis]
-    for run in given:
-        bounds = shaping.bounds_now(built, value, axis, run)
-        now += range(left)[slice(*bounds)]
-        parts.append(shaping.part(built, value, axis, bounds, title=title))
+    title, left = f"{node.name}.part" if chosen.ndim else node.name, value.shape[axis]
+    parts, now = shaping.parts_at(built, value, axis, [int(place) % size for place in chosen.reshape(-1)], title=title)
     if now != [place + left if place < 0 else place for place in chosen.reshape(-1).tolist()]:
         built.change(node, 1, np.array(now) if chosen.ndim else np.array(now[0]))
     if chosen.ndim:

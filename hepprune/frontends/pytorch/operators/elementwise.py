@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from hepprune.errors import NetworkError, refused
 from hepprune.fixed.quantisers import FixedPoints
@@ -18,10 +17,10 @@ from hepprune.frontends.pytorch.values import Constant, Value, rearranged
 from hepprune.network import Activation, Argmax, Layer, Merge, PReLU, ReLU, Softmax
 
 
-def added(built: Assembly, call: Call, x: Any, make: Callable[[str], Layer]) -> Value:
-    """Add a layer that leaves every value at its place."""
+def added(built: Assembly, call: Call, x: Any, make: Callable[[str], Layer], *others: str) -> Value:
+    """Add a layer that leaves every value at its place, and may read layers that lie as the value does."""
     source = jets_value(x, call)
-    return unchanged(source, built.add(make(built.name(built.title(call))), source.layer))
+    return unchanged(source, built.add(make(built.name(built.title(call))), source.layer, *others))
 
 
 def _function(built: Assembly, call: Call, x: Any, function: str, **parameters: float) -> Value:
@@ -33,13 +32,8 @@ def in_types(built: Assembly, call: Call, x: Any, kind: FixedPoints, looked_up: 
     source = jets_value(x, call)
     if any(own not in {1, size} for own, size in zip(kind.width.shape[::-1], source.shape[::-1], strict=False)):
         raise refused(built.title(call), f"has types of shape {kind.width.shape} for {source.shape}")
-
-    def arranged(array: Tensor) -> Tensor:
-        laid = torch.empty(source.index.numel(), dtype=array.dtype)
-        laid[source.index.flatten()] = array.expand(source.shape).flatten()
-        return laid.reshape(built.n_jets, *built.shapes[source.layer])[0]
-
-    found = added(built, call, x, lambda name: Activation(name, *looked_up, rearranged(kind, arranged)))
+    result = rearranged(kind, partial(built.lying, source))
+    found = added(built, call, x, lambda name: Activation(name, *looked_up, result))
     owner = call.scope[0].split("@")[0] + ("" if looked_up[0] == "linear" else ".output_quantizer")
     index = source.index.select(built.jets(source), 0)
     built.traces.typed[owner] = found.layer, index, tuple(index.shape)
@@ -98,10 +92,9 @@ def parametric(built: Assembly, call: Call, x: Any, **given: float) -> Value:
 @operator("hardswish")
 def hard_swish(built: Assembly, call: Call, x: Any) -> Value:
     """The value times its hard sigmoid."""
-    source, title = jets_value(x, call), built.title(call)
-    gate = Activation(built.name(f"{title}.gate"), "hard_sigmoid", {"slope": 1 / 6, "shift": 0.5})
-    gated = built.add(gate, source.layer)
-    return unchanged(source, built.add(Merge(built.name(title), "multiply"), source.layer, gated))
+    gate = Activation(built.name(f"{built.title(call)}.gate"), "hard_sigmoid", {"slope": 1 / 6, "shift": 0.5})
+    gated = built.add(gate, jets_value(x, call).layer)
+    return added(built, call, x, partial(Merge, operation="multiply"), gated)
 
 
 _SAME = {"sigmoid": "sigmoid", "tanh": "tanh", "silu": "swish", "selu": "selu", "exp": "exponential"}
@@ -128,9 +121,8 @@ def gelu(built: Assembly, call: Call, x: Any, *, approximate: str = "none") -> V
 @operator("abs")
 def absolute(built: Assembly, call: Call, x: Any) -> Value:
     """The larger of x and -x."""
-    source, title = jets_value(x, call), built.title(call)
-    negative = built.affine(source.layer, -1.0, 0.0, f"{title}.negative")
-    return unchanged(source, built.add(Merge(built.name(title), "maximum"), source.layer, negative))
+    negative = built.affine(jets_value(x, call).layer, -1.0, 0.0, f"{built.title(call)}.negative")
+    return added(built, call, x, partial(Merge, operation="maximum"), negative)
 
 
 @operator("square", "pow")
@@ -138,8 +130,7 @@ def square(built: Assembly, call: Call, x: Any, *, exponent: Any = 2) -> Value:
     """The square of the value."""
     if exponent != 2:
         raise NetworkError(f"'{call.name}' ({call.target}) takes the power {exponent}; 2 is known")
-    source = jets_value(x, call)
-    return unchanged(source, built.add(Merge(built.name(built.title(call)), "multiply"), source.layer, source.layer))
+    return added(built, call, x, partial(Merge, operation="multiply"), jets_value(x, call).layer)
 
 
 @operator("prelu")

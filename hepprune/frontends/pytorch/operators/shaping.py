@@ -158,7 +158,7 @@ def split(built: Assembly, call: Call, x: Any, *, dim: int = 0, **parts: Any) ->
         found[i] = part(built, source, dim, now[i], title=f"{title}.{i}")
     torchs = dict(enumerate(_parts(call, given, size)))
     if any(bounds != torchs.get(i) for i, bounds in now.items()):
-        built.rewrite(call, target="aten.split_with_sizes.default", split_sizes=_sizes(now, len(each), size), dim=dim)
+        built.rewrite(call, target="aten.split_with_sizes.default", split_sizes=sizes(now, len(each), size), dim=dim)
     return [found.get(i) for i in range(len(each))]
 
 
@@ -175,7 +175,7 @@ def _parts(call: Call, given: Any, size: int) -> list[tuple[int, int, int]]:
     return [(end - length, end, 1) for end, length in zip(ends, sizes, strict=True)]
 
 
-def _sizes(now: dict[int, tuple[int, int, int]], n_parts: int, size: int) -> list[int]:
+def sizes(now: dict[int, tuple[int, int, int]], n_parts: int, size: int) -> list[int]:
     """Return the sizes of all parts; between those that are read, the others take what is left."""
     found, end = [], 0
     for i in range(n_parts):
@@ -198,20 +198,26 @@ def gathered(built: Assembly, call: Call, x: Any, *, dim: int = 0, index: Any = 
     if axis == built.jets(source):
         raise refused(title, "takes some of the jets")
     size = shape_before(built, call, source)[axis]
-    wanted = runs([int(place) % size for place in picked])
-    now: list[tuple[int, int, int]] = []
-    parts: list[Value] = []
-    for run in wanted:
-        now.append(bounds_now(built, source, axis, run))
-        parts.append(part(built, source, axis, now[-1], title=f"{title}.part"))
+    wanted = [int(place) % size for place in picked]
+    parts, now = parts_at(built, source, axis, wanted, title=f"{title}.part")
     if now != wanted and built.fitting is not None:
-        at = built.fitting.constant(call, [place for bounds in now for place in range(*bounds)])
+        at = built.fitting.constant(call, now)
         changed: Any = {"index": at} if call.operator == "index_select" else {"indices": [*[None] * axis, at]}
         built.rewrite(call, **changed)
     return joined(built, parts, axis, title=title)
 
 
-def runs(places: list[int]) -> list[tuple[int, int, int]]:
+def parts_at(built: Assembly, x: Value, axis: int, places: list[int], *, title: str) -> tuple[list[Value], list[int]]:
+    """Return what is at places along an axis, a part for each run of consecutive ones, and where that is now."""
+    parts, now = list[Value](), list[int]()
+    for run in _runs(places):
+        bounds = bounds_now(built, x, axis, run)
+        now += range(*bounds)
+        parts.append(part(built, x, axis, bounds, title=title))
+    return parts, now
+
+
+def _runs(places: list[int]) -> list[tuple[int, int, int]]:
     """Return places as runs of consecutive ones, (start, stop, 1)."""
     found: list[tuple[int, int, int]] = []
     for place in places:

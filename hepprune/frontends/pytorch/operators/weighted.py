@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError, refused
 from hepprune.fixed import digits
-from hepprune.frontends.pytorch.building import Assembly, Slot
+from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional, picked
 from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Constant, Rows, Value
@@ -85,10 +85,9 @@ def unpacked(built: Assembly, chosen: Tensor, packed: str, *, title: str) -> Val
     layer = before.rebuilt(name=built.name(title), **arrays)
     name = built.add(layer, *built.sources[packed])
     for found, native in ((weight, Dense.used_weight), (bias, Dense.used_bias)):
-        if found is not None and found.origin is not None:
+        if found is not None:
             known = found.rows or Rows(torch.arange(n_out), found.tensor)
-            own = Rows(known.numbers[rows], known.whole)
-            built.slots.append(Slot(target=found.origin, layer=name, native=native, rows=own))
+            built.stored(name, replace(found, rows=Rows(known.numbers[rows], known.whole)), native)
     place = torch.div(chosen, n_out, rounding_mode="floor")
     return Value(name, place * len(rows) + torch.searchsorted(rows, chosen % n_out))
 
