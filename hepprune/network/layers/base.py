@@ -96,11 +96,20 @@ class Layer(Module):
         """Return the shape the layer puts out for the shapes that come in, and refuse what does not fit."""
         return self.only(arriving)
 
-    def only(self, arriving: tuple[Shape, ...]) -> Shape:
-        """Return the one shape that comes in, and refuse several."""
+    def only(self, arriving: tuple[Shape, ...], *, rank: int | None = None, does: str = "") -> Shape:
+        """Return the one shape that comes in; refuse several, and another rank than what the layer `does` takes."""
         if len(arriving) != 1:
             raise refused(self.name, f"reads one layer and is given {len(arriving)}")
+        if rank not in {None, len(arriving[0])}:
+            raise refused(self.name, f"{does} and is given the shape {arriving[0]}")
         return arriving[0]
+
+    def ending_in(self, n_values: int, arriving: tuple[Shape, ...]) -> Shape:
+        """Return the one shape that comes in, and refuse several, or another number of values on its last axis."""
+        before = self.only(arriving)
+        if before[-1] != n_values:
+            raise refused(self.name, f"takes {n_values} values and is given {before[-1]}")
+        return before
 
     def settings(self) -> dict[str, Any]:
         """Return what the constructor takes besides arrays: JSON values, and quantisers."""

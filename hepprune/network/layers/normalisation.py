@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError, refused
+from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.activation import FUNCTIONS
@@ -61,10 +61,7 @@ class BatchNorm(Layer):
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return the shape as it comes in, and refuse another number of channels."""
-        before = self.only(arriving)
-        if before[-1] != len(self.scale) and len(self.scale) != 1:
-            raise refused(self.name, f"takes {len(self.scale)} channels and is given {before[-1]}")
-        return before
+        return self.only(arriving) if len(self.scale) == 1 else self.ending_in(len(self.scale), arriving)
 
 
 @layer
@@ -124,7 +121,4 @@ class LayerNorm(Stepwise):
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return the shape as it comes in, and refuse another number of channels."""
-        before = self.only(arriving)
-        if before[-1] != len(self.scale):
-            raise refused(self.name, f"takes {len(self.scale)} channels and is given {before[-1]}")
-        return before
+        return self.ending_in(len(self.scale), arriving)

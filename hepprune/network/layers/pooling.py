@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hepprune.errors import NetworkError, refused
 from hepprune.fixed import Quantiser
 from hepprune.network.layers.base import Layer, Shape, check_choice, check_work, layer
-from hepprune.network.layers.weighted import Padding
+from hepprune.network.layers.weighted import Padding, bordered, windows
 
 KINDS = ("max", "average")
 _LARGEST = {1: nn.functional.max_pool1d, 2: nn.functional.max_pool2d, 3: nn.functional.max_pool3d}
@@ -45,8 +45,7 @@ class Pool(Layer):
         """Return the pooled values."""
         values = arriving.movedim(-1, 1)
         if self.kind == "max":
-            borders = self._borders
-            padded = nn.functional.pad(values, borders, value=-torch.inf) if any(borders) else values
+            padded = bordered(values, self.padding, -torch.inf)
             pooled: Tensor = _LARGEST[len(self.size)](padded, self.size, self.strides)
         else:  # sums over windows, divided by how many of each window's values are real
             axes = tuple(range(-len(self.size), 0))
@@ -54,16 +53,9 @@ class Pool(Layer):
             pooled = totals / counts
         return pooled.movedim(1, -1)
 
-    @property
-    def _borders(self) -> list[int]:
-        return [p for pair in reversed(self.padding) for p in pair]
-
     def _unfolded(self, values: Tensor) -> Tensor:
         """Return padded values (n_jets, channels, *positions) by window, (n_jets, channels, *places, *size)."""
-        windows = nn.functional.pad(values, self._borders)
-        for axis, (size, stride) in enumerate(zip(self.size, self.strides, strict=True), start=2):
-            windows = windows.unfold(axis, size, stride)
-        return windows
+        return windows(bordered(values, self.padding), self.size, self.strides, (1,) * len(self.size))
 
     def windows(self, values: Tensor) -> Tensor:
         """Return what each output looks at, (n_jets, *places, channels, size of a window)."""
@@ -72,9 +64,7 @@ class Pool(Layer):
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return (*windows, channels)."""
-        before = self.only(arriving)
-        if len(before) != len(self.size) + 1:
-            raise refused(self.name, f"pools {len(self.size)} axes and is given the shape {before}")
+        before = self.only(arriving, rank=len(self.size) + 1, does=f"pools {len(self.size)} axes")
         each = zip(before[:-1], self.size, self.strides, self.padding, strict=True)
         shape = (*((n + sum(p) - k) // s + 1 for n, k, s, p in each), before[-1])
         return check_work(self.name, shape, 8 * math.prod(self.size))  # sums over windows take longer than products

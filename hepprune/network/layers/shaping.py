@@ -56,9 +56,7 @@ class Permute(Layer):
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return the sizes in order."""
-        before = self.only(arriving)
-        if len(before) != len(self.order):
-            raise refused(self.name, f"orders {len(self.order)} axes and is given the shape {before}")
+        before = self.only(arriving, rank=len(self.order), does=f"orders {len(self.order)} axes")
         return tuple(before[axis] for axis in self.order)
 
 
@@ -74,9 +72,7 @@ class _Borders(Layer):
             raise refused(name, f"has a negative border in {self.borders}")
 
     def _sizes(self, arriving: tuple[Shape, ...], sign: int) -> Shape:
-        before = self.only(arriving)
-        if len(before) != len(self.borders) + 1:
-            raise refused(self.name, f"has {len(self.borders)} borders and is given the shape {before}")
+        before = self.only(arriving, rank=len(self.borders) + 1, does=f"has {len(self.borders)} borders")
         sizes = (size + sign * sum(pair) for size, pair in zip(before[:-1], self.borders, strict=True))
         return check_size(self.name, (*sizes, before[-1]))
 
@@ -127,9 +123,7 @@ class UpSample(Layer):
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return the shape with each axis of positions multiplied."""
-        before = self.only(arriving)
-        if len(before) != len(self.factors) + 1:
-            raise refused(self.name, f"has factors {self.factors} and is given the shape {before}")
+        before = self.only(arriving, rank=len(self.factors) + 1, does=f"has factors {self.factors}")
         sizes = (size * factor for size, factor in zip(before[:-1], self.factors, strict=True))
         return check_size(self.name, (*sizes, before[-1]))
 

@@ -118,10 +118,7 @@ class Dense(Weighted):
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return the arriving shape with n_out values in its last axis."""
-        before = self.only(arriving)
-        if before[-1] != self.n_in:
-            raise refused(self.name, f"takes {self.n_in} values and is given {before[-1]}")
-        return check_work(self.name, (*before[:-1], self.n_out), self.n_in)
+        return check_work(self.name, (*self.ending_in(self.n_in, arriving)[:-1], self.n_out), self.n_in)
 
     def linear(self, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Return weight @ values + bias, (n_jets, ..., n_out)."""
@@ -183,10 +180,8 @@ class Conv(Weighted):
     def kernel_reads(self, kernel: Kernel, arriving: Tensor) -> Tensor:
         """Return what the weights multiply at each place, (n_jets, n_places, groups, terms)."""
         rank = len(self.kernel)
-        padded = nn.functional.pad(arriving.movedim(-1, 1), [size for pair in reversed(self.padding) for size in pair])
-        for axis, (size, stride, dilation) in enumerate(zip(self.kernel, self.strides, self.dilation, strict=True), 2):
-            padded = padded.unfold(axis, (size - 1) * dilation + 1, stride)[..., ::dilation]
-        grouped = padded.reshape(len(arriving), self.groups, -1, *padded.shape[2:])  # ..., groups, in, *places, *kernel
+        seen = windows(bordered(arriving.movedim(-1, 1), self.padding), self.kernel, self.strides, self.dilation)
+        grouped = seen.reshape(len(arriving), self.groups, -1, *seen.shape[2:])  # ..., groups, in, *places, *kernel
         # ..., *places, groups, in, *kernel
         places = grouped.movedim(list(range(3, 3 + rank)), list(range(1, 1 + rank)))
         return places.movedim(rank + 2, -1).reshape(len(arriving), -1, self.groups, self.weight[0].numel())
@@ -202,11 +197,23 @@ class Conv(Weighted):
 
     def linear(self, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Return the convolution, (n_jets, *positions, n_out)."""
-        padded = nn.functional.pad(values.movedim(-1, 1), [p for pair in reversed(self.padding) for p in pair])
+        padded = bordered(values.movedim(-1, 1), self.padding)
         convolve = _CONVOLUTIONS[len(self.kernel)]
         steps = {"stride": self.strides, "dilation": self.dilation}
         found: Tensor = convolve(padded, weight.movedim(-1, 1), bias, groups=self.groups, **steps)
         return found.movedim(1, -1)
+
+
+def bordered(values: Tensor, padding: Padding, filling: float = 0.0) -> Tensor:
+    """Return values (n_jets, channels, *positions) with borders around their positions."""
+    return nn.functional.pad(values, [size for pair in reversed(padding) for size in pair], value=filling)
+
+
+def windows(values: Tensor, sizes: Shape, strides: Shape, dilation: Shape) -> Tensor:
+    """Return values (n_jets, channels, *positions) by window, (n_jets, channels, *places, *sizes)."""
+    for axis, (size, stride, step) in enumerate(zip(sizes, strides, dilation, strict=True), start=2):
+        values = values.unfold(axis, (size - 1) * step + 1, stride)[..., ::step]
+    return values
 
 
 def checked_reuse(name: str, reuse_factor: object) -> int:
