@@ -93,13 +93,10 @@ def _expanded(node: OnnxNode, x: FileConstant, shape: FileConstant) -> Tensor:
 
 def _sliced(node: OnnxNode, x: FileConstant, *bounds: FileConstant) -> Tensor:
     starts, ends, axes, steps = spans(node, bounds)
-    found = x.acting
+    cuts = [slice(None)] * x.tensor.ndim
     for place, start in enumerate(starts):
-        axis = axes[place] if axes else place
-        size = found.shape[axis]
-        inside = range(*slice(start, ends[place], steps[place] if steps else 1).indices(size))
-        found = found.index_select(axis, torch.tensor(list(inside), dtype=torch.long))
-    return found
+        cuts[axes[place] if axes else place] = slice(start, ends[place], steps[place] if steps else 1)
+    return torch.from_numpy(x.acting.numpy()[tuple(cuts)].copy())  # torch takes no steps below zero
 
 
 def _product(node: OnnxNode, x: FileConstant, y: FileConstant) -> Tensor:

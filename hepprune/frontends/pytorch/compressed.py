@@ -96,20 +96,17 @@ def _now(name: str, quantiser: Any, *, network: Network, known: Lowered) -> Quan
         arrays = [array.flatten()[index].unsqueeze(0) for array in spread]
         shape = (1, *shape)
     else:
-        target = f"{owner}.{end.removesuffix('_quantizer')}".replace(".weight", "._weight").replace(".bias", "._bias")
-        found = [slot for slot in known.slots if slot.target == target]
-        if not found or not end.startswith(("weight", "bias")):
-            return None if max(array.numel() for array in old) == 1 else _first(old)
-        slot = found[0]
-        weight = end.startswith("weight")
+        own = end.removesuffix("_quantizer")
+        slot = next((slot for slot in known.slots if slot.target == f"{owner}._{own}"), None)
+        if slot is None:
+            return _first(old)
         layer_ = network[slot.layer]
-        held = getattr(layer_, "weight_type" if weight else "bias_type", None)
+        held = getattr(layer_, f"{own}_type", None)
         if held is None:
             return _first(old)
-        size = getattr(layer_, "weight" if weight else "bias").shape
-        spread = _spread(name, held, tuple(size))
-        used = "used_weight" if weight else "used_bias"  # of what stands in for the layer, with bits as its values
-        arrays = [slot.native(SimpleNamespace(**{used: partial(torch.clone, array)})) for array in spread]
+        spread = _spread(name, held, tuple(getattr(layer_, own).shape))
+        # what stands in for the layer has bits as its weights or biases
+        arrays = [slot.native(SimpleNamespace(**{f"used_{own}": partial(torch.clone, array)})) for array in spread]
         shape = tuple(arrays[0].shape)
     return _shared(name, arrays, _sizes(old, len(shape)))
 

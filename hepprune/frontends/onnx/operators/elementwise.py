@@ -15,10 +15,10 @@ from hepprune.frontends.pytorch.operators import registry as checked
 from hepprune.frontends.pytorch.values import Value
 from hepprune.network import Activation, BatchNorm
 
-_PLAIN = {kind: kind.lower() for kind in ("Selu", "Sigmoid", "Softplus", "Softsign", "Swish", "Tanh")}
-_PLAIN |= {"Exp": "exponential"}
-# The attributes of ONNX under the names of the layers' parameters, with ONNX' defaults.
-_PARAMETERS: dict[str, tuple[str, dict[str, tuple[str, float]]]] = {
+# The layers' functions, and the attributes of ONNX under the names of their parameters, with ONNX' defaults.
+_FUNCTIONS: dict[str, tuple[str, dict[str, tuple[str, float]]]] = {
+    **{kind: (kind.lower(), {}) for kind in ("Selu", "Sigmoid", "Softplus", "Softsign", "Swish", "Tanh")},
+    "Exp": ("exponential", {}),
     "Elu": ("elu", {"alpha": ("alpha", 1.0)}),
     "HardSigmoid": ("hard_sigmoid", {"slope": ("alpha", 0.2), "shift": ("beta", 0.5)}),
     "LeakyRelu": ("leaky_relu", {"slope": ("alpha", 0.01)}),
@@ -31,18 +31,13 @@ _MANY = {"Sum": "add", "Max": "maximum", "Min": "minimum"}
 _BIT = FixedPoint(1, 1, signed=False)  # holds the 0 and 1 of a sum's scale and a product's shift
 
 
-@operator(*_PLAIN)
+@operator(*_FUNCTIONS)
 def function(built: Graph, node: OnnxNode, x: Any) -> Value:
-    """Apply a function without parameters."""
-    if any(abs(node.attributes.get(name, value) - value) > 1e-6 for name, value in _DEFAULTS.items()):
+    """Apply a function, with parameters where it has some."""
+    own = (abs(node.attributes.get(name, value) - value) > 1e-6 for name, value in _DEFAULTS.items())
+    if node.kind == "Selu" and any(own):
         raise refused(node.name, f"({node.kind}) has parameters of its own, which no Network holds")
-    return added(built, node, x, lambda name: Activation(name, _PLAIN[node.kind]))
-
-
-@operator(*_PARAMETERS)
-def parametric(built: Graph, node: OnnxNode, x: Any) -> Value:
-    """Apply a function with parameters."""
-    kind, names = _PARAMETERS[node.kind]
+    kind, names = _FUNCTIONS[node.kind]
     given = {own: float(node.attributes.get(name, default)) for own, (name, default) in names.items()}
     return added(built, node, x, lambda name: Activation(name, kind, given))
 
