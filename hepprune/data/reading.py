@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.data import jets, sources, spreading
+from hepprune.data import jets, sources
 from hepprune.data.expressions import grammar
 from hepprune.data.files import branches
 from hepprune.data.files.slabs import Chunk
@@ -40,8 +40,8 @@ def read(
     Raises:
         DataError: anything is missing, empty, not finite, of the wrong kind, or labelled beyond `classes`.
     """
-    texts = [text for given in features for text in spreading.expanded(given)]
-    worth = {text: each for given, each in (lsb or {}).items() for text in spreading.expanded(given)}
+    texts = [text for given in features for text in grammar.expanded(given)]
+    worth = {text: each for given, each in (lsb or {}).items() for text in grammar.expanded(given)}
     only = Columns(features=tuple(texts), n_constituents=n_constituents, is_filled=is_filled, lsb=worth)
     return read_inputs(source, {"features": only}, **wanted)["features"]
 

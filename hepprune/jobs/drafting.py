@@ -12,7 +12,7 @@ import yaml
 
 from hepprune import frontends
 from hepprune import recipe as recipes
-from hepprune.data import proposals, sources, spreading
+from hepprune.data import proposals, sources
 from hepprune.data.expressions import grammar
 from hepprune.data.sources import Survey
 from hepprune.errors import DataError, RecipeError, check_known
@@ -114,7 +114,7 @@ def _with_features(
     section = {key: value for key, value in proposed.items() if key != "image"}
     names = [column.name for column in found.columns if column.low is not None]
     offered = list(section.get("features", ()))
-    plain = [text for text in offered if spreading.expanded(text) == (text,)]  # none of objects of events
+    plain = [text for text in offered if grammar.expanded(text) == (text,)]  # none of objects of events
     own = _matching(features, names) or (plain if shape is not None and len(plain) == shape[-1] else offered)
     filled = shape is not None and len(shape) > 1 and _size(own) + 1 == shape[-1]  # told from padding by a feature
     if shape is not None and _size(own) + filled != shape[-1]:
@@ -128,7 +128,7 @@ def _with_features(
 
 
 def _size(texts: Sequence[str]) -> int:
-    return sum(len(spreading.expanded(text)) for text in texts)
+    return sum(len(grammar.expanded(text)) for text in texts)
 
 
 def _matching(texts: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
-from hepprune.data import spreading
+from hepprune.data.expressions import grammar
 from hepprune.data.files import trees
 from hepprune.data.inputs import LEAST_LSB, TRANSFORMS, Columns, Image, JetInput
 from hepprune.data.jets import IS_FILLED, Flatten, checked
@@ -18,7 +18,7 @@ from hepprune.recipe.sections import Positive, Teacher, one_of, placed
 def _spread(texts: tuple[str, ...]) -> tuple[str, ...]:
     """Return features with those that one text stands for in its place."""
     with placed():
-        return tuple(feature for text in texts for feature in spreading.expanded(text))
+        return tuple(feature for text in texts for feature in grammar.expanded(text))
 
 
 Texts = Annotated[tuple[str, ...], Field(min_length=1)]

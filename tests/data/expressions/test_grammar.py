@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from hepprune.data import spreading
 from hepprune.data.expressions import grammar
 from hepprune.errors import DataError
 
@@ -104,16 +103,16 @@ def test_bits_are_tested_in_parentheses() -> None:
     ],
 )
 def test_one_text_may_stand_for_several_features(text: str, features: tuple[str, ...]) -> None:
-    assert spreading.expanded(text) == features
+    assert grammar.expanded(text) == features
 
 
 @pytest.mark.parametrize("text", ["one_hot(pdg)", "one_hot(pdg, 1.5)", "one_hot(pdg, x)", "one_hot(pdg, codes=3)"])
 def test_one_hot_without_codes_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="takes a column and its codes, whole numbers or text"):
-        spreading.expanded(text)
+        grammar.expanded(text)
 
 
 @pytest.mark.parametrize("text", ["leading(pt)", "leading(pt, 0)", "leading(pt, n)", "leading(pt, 10**9)"])
 def test_leading_ones_without_their_number_are_refused(text: str) -> None:
     with pytest.raises(DataError, match="takes a column of lists and how many of each, 1 to 1000"):
-        spreading.expanded(text)
+        grammar.expanded(text)
