@@ -1,16 +1,19 @@
 """YAML documents that people write: plain data, of bounded size, also after what they refer to is filled in."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Self
+from types import NoneType, UnionType
+from typing import Any, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from hepprune.errors import RecipeError
 
 MAX_BYTES = 2**16  # PyYAML takes up to 60 us a byte
 MAX_KEYS = 10_000  # of one mapping; merges of merges can ask for billions in a few lines
+Checked = TypeVar("Checked", bound="Section")
 
 
 class Section(BaseModel):
@@ -77,3 +80,61 @@ def read(path: Path, *, kind: str, keys: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RecipeError(f"'{path}' holds no {kind}; it needs at least the keys {keys}")
     return content
+
+
+def checked(
+    kind: type[Checked],
+    content: Mapping[str, Any],
+    where: str = "",
+    *,
+    wording: Callable[[Any], str] = itemgetter("msg"),
+) -> Checked:
+    """Return the section that a mapping is; `wording` says what is wrong with a value, as pydantic tells it.
+
+    Raises:
+        RecipeError: a key is unknown or missing, or a value is none of its own; it begins with `where`.
+    """
+    try:
+        return kind.model_validate(content)
+    except ValidationError as problem:
+        place, fault = _fault(problem, kind)
+        if fault["type"] == "extra_forbidden":
+            said = f"unknown key; known here: {', '.join(_section(fault['loc'][:-1], kind).model_fields)}"
+        else:
+            said = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else wording(fault)
+        raise RecipeError(": ".join(each for each in (where, ".".join(place), said) if each)) from problem
+
+
+def _fault(problem: ValidationError, root: type[BaseModel]) -> tuple[list[str], Any]:
+    """Return the first fault with its place, unknown keys before others; of a choice among kinds that most like one."""
+    every = sorted(problem.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    faults = [(_place(fault["loc"], root), fault) for fault in every]
+    first = faults[0][0]
+    return max((each for each in faults if each[0][: len(first)] == first), key=lambda each: len(each[0]))
+
+
+def _place(loc: Sequence[int | str], root: type[BaseModel]) -> list[str]:
+    """Return the keys that lead to a fault, without the names of kinds that pydantic puts after a choice of them."""
+    found, is_kind = [], False
+    for index, part in enumerate(loc):
+        if part != "" and not is_kind:
+            found.append(str(part))
+        field = _section(loc[:index], root).model_fields.get(str(part))
+        is_kind = field is not None and not is_kind and _is_choice(field.annotation)
+    return found
+
+
+def _is_choice(annotation: Any) -> bool:
+    is_union = get_origin(annotation) in {Union, UnionType}
+    return is_union and len([each for each in get_args(annotation) if each is not NoneType]) > 1
+
+
+def _section(loc: Sequence[int | str], root: type[BaseModel]) -> type[BaseModel]:
+    """Return the section that keys lead to; names that a document gives, as of an output, lead no further."""
+    section = root
+    for part in loc:
+        if str(part) in section.model_fields:
+            annotation = section.model_fields[str(part)].annotation
+            kinds = (annotation, *get_args(annotation))
+            section = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), section)
+    return section

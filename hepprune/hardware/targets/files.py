@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from hepprune.errors import RecipeError, unknown
 from hepprune.files import documents
@@ -136,29 +136,18 @@ def load(name_or_path: str | Path) -> Target:
     if path.suffix not in (".yaml", ".yml"):
         raise RecipeError(unknown("target", str(name_or_path), TARGETS) + ", or give the path of a YAML file")
     content = documents.read(path, kind="target", keys="name and clock_ns")
-    try:
-        found = _TargetFile.model_validate(content)
-    except ValidationError as problem:
-        raise RecipeError(f"'{path}': {_first(problem)}") from problem
+    found = documents.checked(_TargetFile, content, f"'{path}'", wording=_wording)
     if found.clock_ns is None:
         raise RecipeError(f"'{path}': clock_ns: missing")
     return found.target()
 
 
-def _first(problem: ValidationError) -> str:
-    """Return one fault in one sentence: its place, what stands there, and what should; an unknown key comes first."""
-    faults = sorted(problem.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-    fault = faults[0]
-    place = ".".join(str(part) for part in fault["loc"]) or "target"
-    if fault["type"] == "extra_forbidden":
-        section = _SECTIONS.get(str(fault["loc"][-2]) if len(fault["loc"]) > 1 else "", _TargetFile)
-        return f"{place}: unknown key; known here: {', '.join(section.model_fields)}"
+def _wording(fault: Any) -> str:
+    """Return what is wrong with a value: that it is missing, or what stands there and what should."""
     if fault["type"] == "missing":
-        return f"{place}: missing"
-    if fault["type"] == "value_error":
-        return f"{place}: {fault['ctx']['error']}"
+        return "missing"
     wanted = fault["msg"].partition(" should ")[2].partition(",")[0]
-    return f"{place}: {fault['input']!r} should {wanted}{_unit(str(fault['loc'][-1]))}"
+    return f"{fault['input']!r} should {wanted}{_unit(str(fault['loc'][-1]))}"
 
 
 def _unit(key: str) -> str:
@@ -170,6 +159,3 @@ def _unit(key: str) -> str:
     if key in {"share", "clock_uncertainty"}:
         return f", a fraction such as {0.25 if key == 'share' else 0.125}"
     return ", a count of cells (for a fraction of the chip give budget.share)" if key in _Taken.model_fields else ""
-
-
-_SECTIONS: dict[str, type[Section]] = {"budget": _Limits, "taken": _Taken, "device": _Device}
