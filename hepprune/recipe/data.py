@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from hepprune.data.expressions import grammar
 from hepprune.data.files import trees
@@ -12,17 +12,44 @@ from hepprune.data.jets import IS_FILLED, Flatten, checked
 from hepprune.data.production import KINDS, check_background
 from hepprune.errors import unknown
 from hepprune.files.documents import Section
-from hepprune.recipe.sections import Positive, Teacher, one_of, placed
+from hepprune.recipe.sections import Positive, Teacher, one_of, placed, through
 
 
 def _spread(texts: tuple[str, ...]) -> tuple[str, ...]:
     """Return features with those that one text stands for in its place."""
-    with placed():
-        return tuple(feature for text in texts for feature in grammar.expanded(text))
+    return tuple(feature for text in texts for feature in grammar.expanded(text))
+
+
+def _spread_worths(given: dict[str, float]) -> dict[str, float]:
+    return {feature: lsb for text, lsb in given.items() for feature in grammar.expanded(text)}
+
+
+def _trees(given: Any) -> Any:
+    """Return trees by their file as the names of trees, and anything else as it is."""
+    if isinstance(given, dict) and given and all(tree is None or isinstance(tree, str) for tree in given.values()):
+        named = trees.specs(given)
+        return named if len(named) > 1 else named[0]
+    return given
+
+
+def _listed(given: Any) -> Any:
+    """Return one column as a list of one, of each output where they are by output."""
+    if isinstance(given, dict):
+        return {name: [each] if isinstance(each, str) else each for name, each in given.items()}
+    return [given] if isinstance(given, str) else given
+
+
+def _extent(ends: tuple[float, float]) -> tuple[float, float]:
+    low, high = ends
+    if low >= high:
+        raise ValueError(f"an axis goes from a low end to a higher one, not from {low:g} to {high:g}")
+    return ends
 
 
 Texts = Annotated[tuple[str, ...], Field(min_length=1)]
-FeatureNames = Annotated[Texts, AfterValidator(_spread)]
+FeatureNames = Annotated[Texts, through(_spread)]
+Worth = Annotated[float, Field(gt=0, le=1 / LEAST_LSB)]
+Extent = Annotated[tuple[float, float], AfterValidator(_extent)]
 
 
 class ImageSection(Section):
@@ -32,29 +59,15 @@ class ImageSection(Section):
     y: str
     weight: Annotated[tuple[str | None, ...], Field(min_length=1)] | str | None = None
     bins: tuple[Annotated[int, Field(gt=0, le=1024)], Annotated[int, Field(gt=0, le=1024)]]
-    range: tuple[tuple[float, float], tuple[float, float]]
+    range: tuple[Extent, Extent]
     transform: Annotated[str, one_of("transform", TRANSFORMS)] = "none"
-
-    @field_validator("range")
-    @classmethod
-    def _has_an_extent(cls, given: Any) -> Any:
-        for low, high in given:
-            if low >= high:
-                raise ValueError(f"an axis goes from a low end to a higher one, not from {low:g} to {high:g}")
-        return given
 
 
 class Flat(Section):
     """Weights that make the distribution of a column flat in each class: see data.jets.Flatten."""
 
     column: str
-    edges: tuple[float, ...]
-
-    @field_validator("edges")
-    @classmethod
-    def _rise(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        with placed():
-            return checked(edges)
+    edges: Annotated[tuple[float, ...], through(checked)]
 
 
 class Make(Section):
@@ -85,12 +98,12 @@ class Data(Section):
     it does not say otherwise.
     """
 
-    file: str | Texts
+    file: Annotated[str | Texts, BeforeValidator(_trees)]
     features: FeatureNames | None = None
     image: ImageSection | None = None
     inputs: dict[str, FeatureNames | ImageSection] = Field(default_factory=dict)
     n_constituents: Positive | dict[str, Positive] | None = None
-    lsb: dict[str, Annotated[float, Field(gt=0, le=1 / LEAST_LSB)]] = Field(default_factory=dict)
+    lsb: Annotated[dict[str, Worth], through(_spread_worths)] = Field(default_factory=dict)
     isfilled: bool = True
     cut: str | None = None
     signal: str | None = None
@@ -100,28 +113,13 @@ class Data(Section):
     weight: str | None = None
     flatten: Flat | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
-    targets: Texts | dict[str, Texts] | None = None
+    targets: Annotated[Texts | dict[str, Texts] | None, BeforeValidator(_listed)] = None
     teacher: Teacher | None = None
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     max_jets: Positive | None = None
     scaler: Literal["standard", "power_of_two", "none"] = "power_of_two"
     make: Make | None = None
-
-    @field_validator("file", mode="before")
-    @classmethod
-    def _name_trees_by_file(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given and all(tree is None or isinstance(tree, str) for tree in given.values()):
-            named = trees.specs(given)
-            return named if len(named) > 1 else named[0]
-        return given
-
-    @field_validator("targets", mode="before")
-    @classmethod
-    def _one_column_or_several(cls, given: Any) -> Any:
-        if isinstance(given, dict):
-            return {name: [each] if isinstance(each, str) else each for name, each in given.items()}
-        return [given] if isinstance(given, str) else given
 
     def _faults(self) -> Iterator[str]:
         yield from self._faults_of_columns()
@@ -148,11 +146,6 @@ class Data(Section):
         for name, each in self._given().items():
             if isinstance(each, ImageSection) and self._padded(name):
                 yield f"the image '{name}' takes all constituents, so it has no n_constituents"
-
-    @field_validator("lsb")
-    @classmethod
-    def _spread_over_features(cls, given: dict[str, float]) -> dict[str, float]:
-        return {feature: lsb for text, lsb in given.items() for feature in _spread((text,))}
 
     def _faults_of_lsb(self) -> Iterator[str]:
         known = {feature for each in self.columns.values() if isinstance(each, Columns) for feature in each.features}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from hepprune.data.expressions import grammar
 from hepprune.data.inputs import values
@@ -41,7 +41,7 @@ class Head(Section):
         return find(self.kind)(**{name: value for name, value in given.items() if value is not None})
 
 
-def heads(given: Any) -> Any:
+def _heads(given: Any) -> Any:
     """Return tasks by the name of their output, the only one under the name "".
 
     Raises:
@@ -57,6 +57,9 @@ def heads(given: Any) -> Any:
                 check_names(map(str, given))
         return {name: {"kind": each} if isinstance(each, str) else each for name, each in given.items()}
     return given
+
+
+HeadByOutput = Annotated[dict[str, Head], BeforeValidator(_heads), Field(min_length=1)]
 
 
 @dataclass(frozen=True)

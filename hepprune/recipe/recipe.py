@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from hepprune.errors import check_known
 from hepprune.files.documents import Section
@@ -12,13 +12,21 @@ from hepprune.hardware.cost import COST_MODELS, measured
 from hepprune.metrics import Conditions, is_lower_better
 from hepprune.metrics.scores import is_fraction
 from hepprune.recipe.data import Data
-from hepprune.recipe.outputs import Head, Output, heads, outputs
+from hepprune.recipe.outputs import Head, HeadByOutput, Output, outputs
 from hepprune.recipe.sections import Checks, Limits, Model, Positive, Prune, Search, Synthesis, placed
 from hepprune.search import moves
 from hepprune.search.stages import Settings
 from hepprune.task import Classes, Task, Tasks
 
 _LOST = 0.01  # of an accuracy or an AUC, where a recipe says nothing
+
+
+def _priced(strategy: str) -> str:
+    if strategy in measured.DEVICES:
+        use = f"use `hepprune latency --on {strategy}`"
+        raise ValueError(f"'{strategy}' measures on this machine, without firmware; {use}")
+    check_known("strategy", strategy, COST_MODELS, ValueError)
+    return strategy
 
 
 class Recipe(Section):
@@ -33,9 +41,9 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
     seed: Annotated[int, Field(ge=0)] = 1
     target: str = "generic_vu13p"
-    strategy: str = "distributed_arithmetic"
+    strategy: Annotated[str, AfterValidator(_priced)] = "distributed_arithmetic"
     reuse_factor: Positive | dict[str, Positive] | None = None
-    task: Annotated[dict[str, Head], Field(min_length=1)] = Field(default_factory=lambda: {"": Head()})
+    task: HeadByOutput = Field(default_factory=lambda: {"": Head()})
     data: Data
     model: Model = Field(default_factory=Model)
     budget: Limits
@@ -48,14 +56,6 @@ class Recipe(Section):
     search: Search = Field(default_factory=Search)
     synthesis: Synthesis = Field(default_factory=Synthesis)
     checks: Checks = Field(default_factory=Checks)
-
-    @field_validator("strategy")
-    @classmethod
-    def _has_a_cost_model(cls, name: str) -> str:
-        if name in measured.DEVICES:
-            raise ValueError(f"'{name}' measures on this machine, without firmware; use `hepprune latency --on {name}`")
-        check_known("strategy", name, COST_MODELS, ValueError)
-        return name
 
     @property
     def granularities(self) -> tuple[str, ...]:
@@ -101,11 +101,6 @@ class Recipe(Section):
             yield "search.granularities: at least one is needed"
         if self.strategy == "distributed_arithmetic" and self.reuse_factor not in (None, 1):
             yield "strategy distributed_arithmetic has no multipliers to share, so no reuse_factor but 1"
-
-    @field_validator("task", mode="before")
-    @classmethod
-    def _is_by_output(cls, given: Any) -> Any:
-        return heads(given)
 
     @property
     def is_plain(self) -> bool:

@@ -1,11 +1,11 @@
 """The sections of a recipe, each with its defaults and what its values may be; unknown keys are refused."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from hepprune.data.inputs import TRANSFORMS
 from hepprune.errors import HeppruneError, check_known
@@ -32,6 +32,16 @@ def placed(before: str = "") -> Iterator[None]:
         yield
     except HeppruneError as problem:
         raise ValueError(f"{before}{problem}") from problem
+
+
+def through(function: Callable[[Any], Any]) -> AfterValidator:
+    """Return what makes of a value what a function does, which may refuse it."""
+
+    def passed(value: Any) -> Any:
+        with placed():
+            return function(value)
+
+    return AfterValidator(passed)
 
 
 def one_of(kind: str, choices: Collection[str]) -> AfterValidator:
@@ -92,17 +102,11 @@ class Teacher(Section):
 class Bits(Section):
     """Bits per value; `layers` holds exceptions by layer name (dense_1, relu_1, ...)."""
 
-    inputs: str = "ap_fixed<8,4,AP_RND,AP_SAT>"
+    inputs: Annotated[str, through(lambda text: str(FixedPoint.parse(text)))] = "ap_fixed<8,4,AP_RND,AP_SAT>"
     weights: Annotated[int, Field(ge=2, le=16)] = 6
     activations: Annotated[int, Field(ge=1, le=16)] = 6
     overflow: Literal["SAT", "WRAP"] = "SAT"
     layers: dict[str, Annotated[int, Field(ge=1, le=16)]] = Field(default_factory=dict)
-
-    @field_validator("inputs")
-    @classmethod
-    def _is_fixed_point(cls, text: str) -> str:
-        with placed():
-            return str(FixedPoint.parse(text))
 
     def precision(self) -> Precision:
         """Return the bits as the network takes them."""
@@ -208,6 +212,14 @@ class Search(Section):
         )
 
 
+def _watched(name: str) -> str:
+    """Return what judges epochs, the loss or a metric with a better side."""
+    if name != "loss" and ":" not in name:
+        with placed("a monitor is the loss or a metric: "):
+            is_lower_better(name)  # its arguments are the task's to check
+    return name
+
+
 class Prune(Section):
     """Pruning by one method before the search, or alone with `hepprune prune recipe.yaml`; see studies.iterative.
 
@@ -225,21 +237,13 @@ class Prune(Section):
     fine_tune_epochs: Positive = 8
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3
     patience: Positive | None = None
-    monitor: str = "loss"
+    monitor: Annotated[str, AfterValidator(_watched)] = "loss"
 
     def _faults(self) -> Iterator[str]:
         with placed():
             granularities.parse(self.granularity)
             schedules.sparsities(self.schedule, self.sparsity, rounds=self.rounds)
         yield from ()
-
-    @field_validator("monitor")
-    @classmethod
-    def _can_be_watched(cls, name: str) -> str:
-        with placed("a monitor is the loss or a metric: "):
-            if name != "loss" and ":" not in name:
-                is_lower_better(name)  # its arguments are the task's to check
-        return name
 
     @property
     def n_rounds(self) -> int:
