@@ -1,8 +1,9 @@
 """A network drawn layer by layer: names, shapes and He-initialised weights (He et al., arXiv:1502.01852)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from pydantic import ConfigDict
@@ -15,18 +16,13 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class OfConstituents:
-    """An architecture for values (constituents, features), as a recipe has it: a misspelt key there is no default."""
+class Drawn(ABC):
+    """An architecture, drawn from an input on, as a recipe has it: a misspelt key there is no default."""
 
-    rank: ClassVar[int] = 2
+    rank: ClassVar[int] = 2  # axes of the input, channels among them
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-
-class Drawn(Protocol):
-    """What an architecture is: its body, drawn from an input on."""
-
-    rank: ClassVar[int]  # axes of the input, channels among them
-
+    @abstractmethod
     def body(self, sketch: "Sketch", name: str) -> str:
         """Add the layers that read layer `name`, and return the one that the outputs read, of one axis."""
 

@@ -10,13 +10,13 @@ from pydantic import PositiveInt
 from hepprune.errors import NetworkError
 from hepprune.network import Einsum, GlobalPool, Merge, Pool, Recurrent, Reshape, Softmax
 from hepprune.network.layers.recurrent import GATES
-from hepprune.recipe.architectures.base import OfConstituents, Sketch
+from hepprune.recipe.architectures.base import Drawn, Sketch
 
 Pooling = Literal["average", "max"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepSets(OfConstituents):
+class DeepSets(Drawn):
     """The same layers `phi` for each constituent, their mean or largest values, and layers `rho`.
 
     Zaheer et al., arXiv:1703.06114; for jets Komiske, Metodiev and Thaler, arXiv:1810.05165.
@@ -34,7 +34,7 @@ class DeepSets(OfConstituents):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interaction(OfConstituents):
+class Interaction(Drawn):
     """An interaction network whose edges are linear: each constituent meets the mean of all, once a block.
 
     A full graph of edges a_i + b_j, summed over j, is n a_i + sum_j b_j: it needs no pair (JEDI-linear, Que et al.,
@@ -57,7 +57,7 @@ class Interaction(OfConstituents):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRU(OfConstituents):
+class GRU(Drawn):
     """A gated recurrent unit (Cho et al., arXiv:1406.1078) of `units` states, its last state, and layers `rho`."""
 
     kind: Literal["gru"] = "gru"
@@ -79,7 +79,7 @@ class GRU(OfConstituents):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention(OfConstituents):
+class Attention(Drawn):
     """A block of self-attention (Vaswani et al., arXiv:1706.03762) around which values pass, pooled, and layers `rho`.
 
     Constituents are brought to `heads` x `channels` values each, which every head has as queries, keys and values.
@@ -111,7 +111,7 @@ class Attention(OfConstituents):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convolutional(OfConstituents):
+class Convolutional(Drawn):
     """Convolutions of `filters` each, every one with a ReLU and a pooling of 2 x 2 behind it, and layers `rho`.
 
     With a `stride` convolutions move by so many pixels; with the pooling "none" they stand alone.
