@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hepprune.data.files import branches, slabs, trees
 from hepprune.data.files.slabs import Slab
-from hepprune.errors import DataError, HeppruneError
+from hepprune.errors import DataError
 from hepprune.files import arrays
 
 _MAX_BYTES, _MAX_RATIO = 2**30, 20  # small files that unpack to more hold no jets
@@ -23,12 +23,7 @@ def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     Raises:
         DataError: the file is missing, damaged or no .npz with x and y, there are no jets, or they are no numbers.
     """
-    if not path.is_file():
-        raise DataError(f"there is no file '{path}'")
-    try:
-        found = arrays.read(path, max_bytes=max(_MAX_BYTES, _MAX_RATIO * path.stat().st_size))
-    except HeppruneError as problem:
-        raise DataError(f"'{path}' is not an .npz with jets x and classes y: {problem}") from problem
+    found = _unpacked(path, "an .npz with jets x and classes y")
     for name in ("x", "y"):
         if name not in found:
             names = ", ".join(sorted(found)) or "none"
@@ -100,8 +95,8 @@ def _mapped(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _unpacked(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(f"there is no file '{path}'")
-    with trees.sound(f"'{path}' is not an .npz file, or a damaged one"):
-        return dict(arrays.read(path, max_bytes=max(2**30, 20 * path.stat().st_size)))
+def _unpacked(path: Path, what: str = "an .npz file, or a damaged one") -> dict[str, NDArray[Any]]:
+    def unpack() -> dict[str, NDArray[Any]]:
+        return arrays.read(path, max_bytes=max(_MAX_BYTES, _MAX_RATIO * path.stat().st_size))
+
+    return dict(trees.opened(path, what, unpack))

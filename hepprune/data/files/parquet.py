@@ -1,13 +1,11 @@
 """Parquet files, read in batches; what is missing in a column is refused with its number."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from hepprune.data import awkward as ak
 from hepprune.data.files import slabs, trees
-from hepprune.errors import DataError, PrerequisiteError
+from hepprune.errors import DataError, PrerequisiteError, explained
 
 
 def columns(spec: str) -> dict[str, str]:
@@ -70,15 +68,8 @@ def _records(batch: Any, names: Sequence[str], spec: str) -> Any:
     return ak.zip(arrays, depth_limit=1)
 
 
-@contextmanager
-def _open(spec: str) -> Iterator[Any]:
-    try:
+def _open(spec: str) -> Any:
+    with explained(PrerequisiteError, "reading Parquet needs pyarrow: pip install 'hepprune[parquet]'", ImportError):
         import pyarrow.parquet as pq
-    except ImportError:
-        raise PrerequisiteError("reading Parquet needs pyarrow: pip install 'hepprune[parquet]'") from None
-    if not Path(spec).is_file():
-        raise DataError(f"there is no file '{spec}'")
-    with trees.sound(f"'{spec}' is not a Parquet file, or a damaged one"):
-        file = pq.ParquetFile(spec, memory_map=True)
-    with file:
-        yield file
+
+    return trees.opened(spec, "a Parquet file, or a damaged one", lambda: pq.ParquetFile(spec, memory_map=True))

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,13 +38,8 @@ class Slab:
 
     def of(self, rows: Any) -> Any:
         """Return what it is of some rows of its array, as awkward lists where there are several values in each."""
-        part = (
-            rows
-            if self.feature is None
-            else rows[..., self.feature]
-            if isinstance(self.feature, int)
-            else rows[self.feature]
-        )
+        place = (..., self.feature) if isinstance(self.feature, int) else self.feature
+        part = rows if place is None else rows[place]
         if (listed := _listed(self.array.dtype)) is not None:
             lengths = [len(each) for each in part]
             return ak.unflatten(np.concatenate([*part, np.zeros(0, listed)]).astype(listed), lengths)
@@ -175,11 +169,7 @@ def hdf5(spec: str) -> Iterator[dict[str, Slab]]:
     import h5py  # type: ignore[import-untyped]
 
     name, group = trees.split(spec)
-    if not Path(name).is_file():
-        raise DataError(f"there is no file '{name}'")
-    with trees.sound(f"'{name}' is not an HDF5 file, or a damaged one"):
-        file = h5py.File(name, "r")
-    with file:
+    with trees.opened(name, "an HDF5 file, or a damaged one", lambda: h5py.File(name, "r")) as file:
         with trees.sound(f"'{spec}' cannot be read"):
             if group and not isinstance(file.get(group), h5py.Group):
                 raise DataError(f"'{name}' has no group '{group}'")

@@ -1,6 +1,6 @@
 """ROOT files, trees and columns as uproot opens them; whatever it raises on a damaged one is one sentence."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 from hepprune.errors import DataError, HeppruneError
 
 _TREES = ("TTree", "ROOT::RNTuple")
+_ROOT = "a ROOT file, or a damaged one"
 
 
 @contextmanager
@@ -31,21 +32,27 @@ def split(spec: str) -> tuple[str, str]:
     return (name, path) if separator else (spec, "")
 
 
-@contextmanager
-def file(name: str) -> Iterator[Any]:
-    """Yield an open ROOT file.
+def opened(path: str | Path, what: str, opening: Callable[[], Any]) -> Any:
+    """Return what opening a file makes of it; `what` says what the file should be.
+
+    Raises:
+        DataError: the file is missing, or is not that.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"there is no file '{path}'")
+    with sound(f"'{path}' is not {what}"):
+        return opening()
+
+
+def file(name: str) -> Any:
+    """Return an open ROOT file, to be closed by `with`.
 
     Raises:
         DataError: the file is missing or is not a ROOT file.
     """
     import uproot
 
-    if not Path(name).is_file():
-        raise DataError(f"there is no file '{name}'")
-    with sound(f"'{name}' is not a ROOT file, or a damaged one"):
-        found = uproot.open(name, array_cache=None)  # every basket is read once
-    with found:
-        yield found
+    return opened(name, _ROOT, lambda: uproot.open(name, array_cache=None))  # every basket is read once
 
 
 @contextmanager
@@ -56,21 +63,21 @@ def tree(spec: str) -> Iterator[tuple[str, Any]]:
         DataError: the file cannot be read, or has no such tree.
     """
     name, path = split(spec)
-    with file(name) as opened:
-        trees = paths(opened, name)
+    with file(name) as whole:
+        trees = paths(whole, name)
         if not path and len(trees) == 1:
             path = trees[0]
         if path not in trees:
             raise DataError(f"'{name}' has no tree '{path}'; it has: {', '.join(trees) or 'none'}")
         with sound(f"the tree '{path}' of '{name}' cannot be read"):
-            found = opened[path]
+            found = whole[path]
         yield f"{name}:{path}", found
 
 
-def paths(opened: Any, name: str) -> list[str]:
+def paths(file: Any, name: str) -> list[str]:
     """Return the paths of the trees of an open file."""
-    with sound(f"'{name}' is not a ROOT file, or a damaged one"):
-        return list(opened.keys(cycle=False, filter_classname=_TREES))
+    with sound(f"'{name}' is not {_ROOT}"):
+        return list(file.keys(cycle=False, filter_classname=_TREES))
 
 
 def columns(tree: Any, spec: str) -> list[tuple[str, Any]]:
