@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
-
 from hepprune import __version__
 from hepprune.files import content_hash, stored, write_text
 from hepprune.network import Network, load, save
@@ -33,7 +31,7 @@ class Store:
             return make()
         if not path.is_file():
             stored.write(kind, path, make())
-        return stored.read(TypeAdapter(kind), path)
+        return stored.read(kind, path)
 
     def network(self, name: str, key: Any, make: Callable[[], Network]) -> Network:
         """Return the network kept under this name and key, or make and keep it."""
@@ -53,7 +51,7 @@ class Store:
             network, about = make()
             save(network, path.with_suffix(".npz"))
             stored.write(kind, path, about)  # last: where it is, the network is too
-        return load(path.with_suffix(".npz")), stored.read(TypeAdapter(kind), path)
+        return load(path.with_suffix(".npz")), stored.read(kind, path)
 
     def has(self, name: str, key: Any) -> bool:
         """Return whether a value or a step is kept under this name and key."""

@@ -17,25 +17,25 @@ def write(kind: Any, path: Path, value: Any) -> None:
     write_text(path, json.dumps(TypeAdapter(kind).dump_python(value, mode="json"), indent=2))
 
 
-def read(adapter: TypeAdapter[T], path: Path, *, error: type[HeppruneError] = HeppruneError) -> T:
-    """Return the value that a JSON file holds.
+def read(kind: type[T], path: Path, *, error: type[HeppruneError] = HeppruneError) -> T:
+    """Return the value of that type that a JSON file holds.
 
     Raises:
         HeppruneError: as `error`, the file cannot be read, is damaged, or is of another version.
     """
     with explained(error, f"'{path}' cannot be read:", OSError):
         content = path.read_bytes()
-    return parse(adapter, content, str(path), error=error)
+    return parse(kind, content, str(path), error=error)
 
 
-def parse(adapter: TypeAdapter[T], content: str | bytes, source: str, error: type[HeppruneError] = HeppruneError) -> T:
-    """Return the value that JSON holds; `source` is what the sentence calls it.
+def parse(kind: type[T], content: str | bytes, source: str, error: type[HeppruneError] = HeppruneError) -> T:
+    """Return the value of that type that JSON holds; `source` is what the sentence calls it.
 
     Raises:
         HeppruneError: as `error`, it is damaged, or of another version.
     """
     try:
-        return adapter.validate_json(content)
+        return TypeAdapter(kind).validate_json(content)
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
         said = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg'].removeprefix('Value error, ')}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, field_validator
+from pydantic import Field, field_validator
 
 from hepprune.errors import DataError, NetworkError, explained
 from hepprune.files import stored, write_text
@@ -182,4 +182,4 @@ def read(path: Path) -> Interface:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise DataError(f"'{path}' is larger than {MAX_BYTES} bytes, so it is not a scaler.json")
-    return stored.parse(TypeAdapter(Interface), content, str(path), error=DataError)
+    return stored.parse(Interface, content, str(path), error=DataError)

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
-from pydantic import TypeAdapter, ValidationError
-
 from hepprune import executors, synthesis
 from hepprune.errors import ReportError
 from hepprune.files import content_hash, stored
@@ -22,7 +20,6 @@ from hepprune.synthesis.job import TIME_LIMIT_S
 from hepprune.synthesis.ledger import Ledger
 
 _SETTING = re.compile(r"^set (project_name|part|clock_period) +\"?([\w.-]+)\"?\s*$", re.MULTILINE)
-_DESIGN = TypeAdapter(tuple[str, rtl.Design])
 
 
 @dataclass(frozen=True)
@@ -130,10 +127,7 @@ def _hls_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
 def _verilog_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
     if tool.needs_hls:
         raise ReportError(f"'{project}' holds Verilog, and {tool.name} needs an HLS project; take vivado or yosys")
-    try:
-        _, design = _DESIGN.validate_json((project / "hepprune.json").read_bytes())
-    except ValidationError as problem:
-        raise ReportError(f"'{project / 'hepprune.json'}' describes no Verilog design of this version") from problem
+    _, design = stored.read(tuple[str, rtl.Design], project / "hepprune.json", error=ReportError)
     sources = tuple(project / source for source in handover.relative(design).sources)
     return synthesis.Job.of(replace(design, sources=sources), project / "synthesis")
 

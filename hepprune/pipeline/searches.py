@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from hepprune.errors import ReportError
 from hepprune.files import stored
 from hepprune.metrics import scores
@@ -27,7 +25,7 @@ def read(path: Path) -> Searches:
     Raises:
         ReportError: the file is damaged.
     """
-    return stored.read(TypeAdapter(_KIND), path, error=ReportError) if path.is_file() else ()
+    return stored.read(_KIND, path, error=ReportError) if path.is_file() else ()
 
 
 def staged(searches: Searches) -> Table:

@@ -81,7 +81,7 @@ def read(path: Path) -> Designs | None:
     """
     if not path.exists():
         return None
-    found = stored.read(TypeAdapter(Designs), path, error=ReportError)
+    found = stored.read(Designs, path, error=ReportError)
     for problem in _mismatches(found):
         raise ReportError(f"'{path}' is damaged: {problem}; write it again")
     return found

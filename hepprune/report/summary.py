@@ -156,12 +156,9 @@ class Summary:
     max_losses: dict[str, float] = field(default_factory=dict)  # what may be lost to the baseline, by metric
 
 
-_SUMMARY = TypeAdapter(Summary)
-
-
 def to_json(summary: Summary) -> str:
     """Return the summary as JSON; what is unknown is absent."""
-    return _SUMMARY.dump_json(summary, indent=2, exclude_none=True).decode()
+    return TypeAdapter(Summary).dump_json(summary, indent=2, exclude_none=True).decode()
 
 
 def write(summary: Summary, path: Path) -> Path:
@@ -175,4 +172,4 @@ def read(path: Path) -> Summary:
     Raises:
         ReportError: it cannot be read, is damaged, or is of another version.
     """
-    return stored.read(_SUMMARY, path, error=ReportError)
+    return stored.read(Summary, path, error=ReportError)

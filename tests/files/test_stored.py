@@ -2,7 +2,6 @@ import math
 from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter
 
 from hepprune.errors import DataError
 from hepprune.files import stored
@@ -19,17 +18,17 @@ from hepprune.files import stored
     ],
 )
 def test_a_value_that_was_damaged_is_refused_by_its_place(tmp_path: Path, content: bytes, said: str) -> None:
-    path, adapter = tmp_path / "kept.json", TypeAdapter(tuple[int, int])
+    path, kind = tmp_path / "kept.json", tuple[int, int]
     path.write_bytes(b"[1, 2]")
-    assert stored.read(adapter, path) == (1, 2)
+    assert stored.read(kind, path) == (1, 2)
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"kept.json' is damaged or of another version of hepprune \\({said}"):
-        stored.read(adapter, path, error=DataError)
+        stored.read(kind, path, error=DataError)
 
 
 def test_numbers_without_end_come_back(tmp_path: Path) -> None:
     stored.write(tuple[float, float | None], tmp_path / "kept.json", (math.inf, -math.inf))
-    assert stored.read(TypeAdapter(tuple[float, float | None]), tmp_path / "kept.json") == (math.inf, -math.inf)
+    assert stored.read(tuple[float, float | None], tmp_path / "kept.json") == (math.inf, -math.inf)
 
 
 def test_a_note_speaks_for_its_content_alone(tmp_path: Path) -> None:

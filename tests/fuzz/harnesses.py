@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from hepprune import frontends, recipe
 from hepprune.data import reading, scaling
@@ -238,7 +237,7 @@ def _zipped() -> bytes:
 
 
 def _solution(content: bytes, _: Path) -> PlanSolution:
-    return stored.parse(TypeAdapter(PlanSolution), content, "solution.json")
+    return stored.parse(PlanSolution, content, "solution.json")
 
 
 HARNESSES: dict[str, Harness] = {

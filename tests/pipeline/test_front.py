@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from hepprune import pipeline, recipe
@@ -53,7 +52,7 @@ def front(folder: Path) -> Front:
     done = CliRunner().invoke(app, ["run", str(written(folder)), "--front", "--json"])
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((folder / "build/front.json").read_text())
-    return stored.parse(TypeAdapter(Front), done.stdout, "front.json")
+    return stored.parse(Front, done.stdout, "front.json")
 
 
 @pytest.mark.slow
@@ -107,7 +106,7 @@ def test_it_begins_with_what_the_recipe_prunes_and_takes_workers(front: Front, f
     options = ["--front", "--json", "--executor", "threads:2", "--build", str(folder / "pruned")]
     done = CliRunner().invoke(app, ["run", str(path), *options])
     assert done.exit_code == 0, done.stderr
-    found = stored.parse(TypeAdapter(Front), done.stdout, "front.json")
+    found = stored.parse(Front, done.stdout, "front.json")
     assert found.baseline.nonzero_weights == front.baseline.nonzero_weights
     (kept,) = (folder / "pruned/state").glob("pruned*.npz")
     most = pricing.own(context(path))(load(kept)).resources.lut or 0.0

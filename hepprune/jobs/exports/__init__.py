@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
-from hepprune.errors import HeppruneError, ReportError
+from hepprune.errors import HeppruneError, ReportError, explained
 from hepprune.files import stored, write_json, write_text
 from hepprune.firmware import emulator as emulators
 from hepprune.firmware import rtl
@@ -25,7 +24,6 @@ _NOTE = "hepprune.json"  # what a design's own folder says of it
 # Where tools work on this machine, models of the adder graph, and another script than the one that comes along.
 _LEFT_OUT = ("synthesis", "binder", "model", "sim", "build_vivado_prj.tcl")
 _PLAYED = tuple(f"patterns/{file}" for file in (patterns.INPUTS, patterns.OUTPUTS))
-_DESIGN = TypeAdapter(tuple[str, rtl.Design])
 MARK = "export.json"
 
 
@@ -94,7 +92,7 @@ def _interface(build: Path) -> Interface:
 
 def _design(folder: Path, interface: Interface) -> tuple[str, rtl.Design]:
     """Return the key of a folder of Verilog and its design, of which every source is there, with relative places."""
-    key, written = stored.read(_DESIGN, folder / _NOTE, error=ReportError)
+    key, written = stored.read(tuple[str, rtl.Design], folder / _NOTE, error=ReportError)
     design = handover.relative(written)
     if design.top != interface.top:
         raise ReportError(f"'{folder}' holds the design '{design.top}' and not '{interface.top}' of scaler.json")
@@ -106,10 +104,8 @@ def _design(folder: Path, interface: Interface) -> tuple[str, rtl.Design]:
 
 
 def _bits(path: Path) -> list[int]:
-    try:
+    with explained(ReportError, f"'{path}' holds no patterns:", OSError, ValueError):
         bits = [int(line, 16) for line in path.read_text(encoding="ascii").split()]
-    except (OSError, ValueError) as problem:
-        raise ReportError(f"'{path}' holds no patterns: {problem}") from problem
     if not bits:
         raise ReportError(f"'{path}' holds no patterns")
     return bits
@@ -143,7 +139,7 @@ def marked(out: Path, *, build: Path, what: str) -> Iterator[Path]:
         HeppruneError: `out` is a file, the run itself, above or inside it, holds what no export wrote, or cannot be
             written.
     """
-    try:
+    with explained(HeppruneError, f"the export to '{out}' failed:", OSError):
         place, run = (Path(os.path.realpath(each)) for each in (out, build))  # which bears links in a circle
         if place == run or place in run.parents or run in place.parents:
             raise HeppruneError(f"'{out}' is the run '{build}' itself, above it or inside it; write to another folder")
@@ -154,5 +150,3 @@ def marked(out: Path, *, build: Path, what: str) -> Iterator[Path]:
         with replacing_folder(out) as new:
             yield new
             write_json(new / MARK, {"hepprune export": what})
-    except OSError as problem:
-        raise HeppruneError(f"the export to '{out}' failed: {problem}") from problem

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from hepprune.errors import ReportError
@@ -81,7 +80,7 @@ def study_page(folder: Path) -> Page:
     Raises:
         ReportError: its study.json is damaged.
     """
-    study = stored.read(TypeAdapter(_Study), folder / "study.json", error=ReportError)
+    study = stored.read(_Study, folder / "study.json", error=ReportError)
     points = study["points"]
     fitting = sum(point.get("verdict") in {"fits", "doubtful"} for point in points)
     front = [point for point in points if point.get("front")]

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from hepprune import synthesis
@@ -342,7 +341,7 @@ def test_what_is_handed_over_knows_nothing_of_this_machine(builds: list[Path], t
     files = [file for file in out.rglob("*") if file.is_file()]
     assert not [file for file in files if str(builds[0].parent) in file.read_text()]
     assert not [file for file in files if "sim" in file.parts or file.name == "build_vivado_prj.tcl"]
-    _, design = stored.read(TypeAdapter(tuple[str, rtl.Design]), out / "hepprune.json")
+    _, design = stored.read(tuple[str, rtl.Design], out / "hepprune.json")
     assert design.folder == Path()
     assert design.sources[0] == Path("src/small_rtl.v")
     assert all((out / source).is_file() for source in design.sources)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from hepprune import metrics, training
@@ -156,7 +155,7 @@ def test_the_command_writes_model_plan_and_plots(files: tuple[Path, Path], tagge
     assert "steps" in outcome.output
     assert "of the budget: lut" in outcome.output
     assert {path.name for path in out.iterdir()} == {"tagger.npz", "solution.json", "pareto.png", "pareto.pdf", "state"}
-    solution = stored.read(TypeAdapter(PlanSolution), out / "solution.json")
+    solution = stored.read(PlanSolution, out / "solution.json")
     assert solution.solver == "greedy"
     assert cost.estimate(load(out / "tagger.npz"), TARGET, strategy="latency").resources.lut <= lut  # type: ignore[operator]
     again = CliRunner().invoke(app, [*command, "--sparsities", "0.5,0.75", "--jets", "500", "--json"])
