@@ -28,7 +28,7 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
-from hepprune.errors import ExecutorError, PrerequisiteError, check_known
+from hepprune.errors import ExecutorError, PrerequisiteError, check_known, explained, said
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -155,15 +155,11 @@ def _result(future: Future[T]) -> T:
     try:
         return future.result()
     except (BrokenExecutor, CancelledError) as problem:
-        raise ExecutorError(f"a worker was killed or lost (is there memory enough?): {_said(problem)}") from problem
+        raise ExecutorError(f"a worker was killed or lost (is there memory enough?): {said(problem)}") from problem
     except Exception as problem:
         if type(problem).__name__ == "KilledWorker":  # of Dask, which is not imported here
-            raise ExecutorError(f"every worker that took this work died: {_said(problem)}") from problem
+            raise ExecutorError(f"every worker that took this work died: {said(problem)}") from problem
         raise
-
-
-def _said(problem: BaseException) -> str:
-    return " ".join(str(problem).split())[:200] or type(problem).__name__
 
 
 @contextmanager
@@ -203,16 +199,13 @@ def _processes(argument: str) -> Iterator[Executor]:
 @contextmanager
 def _dask(address: str) -> Iterator[Executor]:
     """Yield the executor of a Dask client; a worker that dies has its work given to another by the scheduler."""
-    try:
+    with explained(PrerequisiteError, "a Dask executor needs Dask: pip install 'hepprune[dask]'", ImportError):
         from distributed import Client
-    except ImportError as problem:
-        raise PrerequisiteError("a Dask executor needs Dask: pip install 'hepprune[dask]'") from problem
+
     if not re.fullmatch(r"(tcp|tls|ucx|inproc|wss?)://\S+", address):
         raise ExecutorError(f"'{address}' is not an address of a Dask scheduler; expected one such as tcp://host:8786")
-    try:
+    with explained(ExecutorError, f"no Dask scheduler answers at '{address}':", OSError, ValueError):
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError) as problem:
-        raise ExecutorError(f"no Dask scheduler answers at '{address}': {_said(problem)}") from problem
     with client:
         executor = client.get_executor(pure=False)
         try:

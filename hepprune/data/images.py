@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.errors import DataError, PrerequisiteError
+from hepprune.errors import DataError, PrerequisiteError, explained
 
 # (x, y) pairs: pixels between 0 and 1 (n_images, n_pixels) and figures 0 to 9 (n_images,)
 Images = tuple[NDArray[Any], NDArray[Any]]
@@ -24,10 +24,9 @@ def digits() -> tuple[Images, Images]:
     Raises:
         PrerequisiteError: scikit-learn is not installed.
     """
-    try:
+    with explained(PrerequisiteError, "the digits need scikit-learn: pip install 'hepprune[digits]'", ImportError):
         from sklearn.datasets import load_digits
-    except ImportError:
-        raise PrerequisiteError("the digits need scikit-learn: pip install 'hepprune[digits]'") from None
+
     x, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(y))
     train, test = order[:1257], order[1257:]
@@ -68,13 +67,11 @@ def idx_array(path: Path) -> NDArray[Any]:
     Raises:
         DataError: the file is missing, is not an IDX file, is cut short or runs on, or unpacks to more than 1 GiB.
     """
-    try:
+    with explained(DataError, f"'{path}' cannot be read:", OSError, EOFError, zlib.error):
         with path.open("rb") as plain:
             zipped = plain.read(2) == b"\x1f\x8b"
         with gzip.open(path) if zipped else path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as problem:
-        raise DataError(f"'{path}' cannot be read: {problem}") from problem
     if len(content) > _MAX_BYTES:
         raise DataError(f"'{path}' holds more than {_MAX_BYTES} bytes")
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES or not 1 <= content[3] <= _MAX_AXES:

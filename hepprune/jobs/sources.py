@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from hepprune import frontends, training
 from hepprune import recipe as recipes
 from hepprune.data.files import npz
-from hepprune.errors import DataError, NetworkError
+from hepprune.errors import DataError, NetworkError, explained
 from hepprune.hardware import targets
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
@@ -103,10 +103,8 @@ def check(network: Network, sample: Sample, *, model: str, data: object) -> None
     if shapes != given:
         wanted, found = (" and ".join(map(str, each)) for each in (shapes, given))
         raise DataError(f"'{model}' takes features of shape {wanted}, and the jets of '{data}' have {found}")
-    try:
+    with explained(DataError, f"'{model}' does not go with the jets of '{data}':", DataError):
         training.check(network, sample)
-    except DataError as problem:
-        raise DataError(f"'{model}' does not go with the jets of '{data}': {problem}") from problem
 
 
 def check_another_file(model: Any, path: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from hepprune import executors
 from hepprune.data.files import root
 from hepprune.data.production import collisions, pythia, trigger, writing
-from hepprune.errors import DataError, ExecutorError, ToolMissingError, check_known
+from hepprune.errors import DataError, ExecutorError, ToolMissingError, check_known, explained
 from hepprune.files import replacing, write_json
 
 JETS_PER_SHARD = 1000
@@ -218,7 +218,7 @@ def check_installed() -> None:
 
 def _claim(parts: Path, settings: dict[str, Any]) -> None:
     path = parts / "settings.json"
-    try:
+    with explained(DataError, f"the parts of the sample cannot be written to '{parts}':", OSError):
         known = json.loads(path.read_text()) if path.exists() else settings
         changed = [name for name in settings if known.get(name) != settings[name]]
         if changed:
@@ -227,8 +227,6 @@ def _claim(parts: Path, settings: dict[str, Any]) -> None:
                 "finish that one, choose another output file or remove the folder"
             )
         write_json(path, settings)
-    except OSError as problem:
-        raise DataError(f"the parts of the sample cannot be written to '{parts}': {problem.strerror}") from problem
 
 
 def _make(shards: list[Shard], parts: Path, *, executor: Executor, advance: Callable[[int], object]) -> None:
