@@ -75,8 +75,7 @@ def whole(text: str, _: Conditions) -> int:
 
 def yes(text: str, _: Conditions) -> bool:
     """Read true or false."""
-    if text not in {"true", "false"}:
-        raise DataError(unknown("value", text, ("true", "false")))
+    check_known("value", text, ("true", "false"), DataError)
     return text == "true"
 
 

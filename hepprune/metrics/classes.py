@@ -1,6 +1,5 @@
 """Metrics of classes and of labels that are means over jets."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,7 @@ def expected_error(confidence: Floats, right: NDArray[np.bool_], weight: Floats 
     This is the expected calibration error (Guo et al., arXiv:1706.04599). A jet pulls by its own miss on the side of
     its bin. Where bins hold few jets it is too large, and so is its error: chance misses add up.
     """
-    share = shares(np.ones(len(confidence)) if weight is None else weight, len(confidence))
+    share = shares(weight, len(confidence))
     place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     miss = share * (right - confidence)
     sums = np.bincount(place, miss, bins)
@@ -55,11 +54,10 @@ def expected_error(confidence: Floats, right: NDArray[np.bool_], weight: Floats 
 
 
 @parametrised("calibration_error(15)", "classes", "labels")
-@dataclass(frozen=True)
 class CalibrationError(Parametrised):
     """The expected calibration error: of the likeliest class, or of each label's yes, averaged over labels."""
 
-    bins: int = argument(arguments.whole, 15)
+    bins: int = argument(arguments.whole, default=15)
     lower_is_better = True
 
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:

@@ -107,32 +107,30 @@ def response(
     return Curve(np.asarray(edges, np.float64), tuple(scores), middle - error, middle + error)
 
 
-def _summary(ratio: Floats, weight: Floats | None, what: str) -> Score:
+def _summary(ratio: Floats, weight: Floats, what: str) -> Score:
     if what == "median":
-        return quantile(ratio, 0.5, shares(np.ones(len(ratio)) if weight is None else weight, len(ratio)))
+        return quantile(ratio, 0.5, shares(weight, len(ratio)))
     return {"mean": mean, "std": deviation, "68 %": interval}[what](ratio, weight)
 
 
 def _efficiency(passed: Booleans, weight: Floats | None) -> tuple[Score, float, float]:
     score = mean(passed, weight)
-    worth = effective(np.ones(len(passed)), np.ones(len(passed)) if weight is None else weight)
+    worth = effective(np.ones(len(passed)), shares(weight, len(passed)))
     low, high = clopper_pearson(np.array([score.value * worth]), np.array([worth]))
     return score, float(low[0]), float(high[0])
 
 
-def _bins(truth: Any, edges: Any, weight: Floats | None, n_jets: int) -> Iterator[tuple[Booleans, Floats | None]]:
+def _bins(truth: Any, edges: Any, weight: Floats | None, n_jets: int) -> Iterator[tuple[Booleans, Floats]]:
     """Yield which jets lie in each bin, its upper edge excluded, and their weights."""
     if len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise DataError("bins need two edges or more, each above the one before")
     if np.shape(truth) != (n_jets,):
         raise DataError(f"{n_jets} jets need as many truths, not {np.shape(truth)}")
-    share = None if weight is None else shares(weight, n_jets)
+    share = shares(weight, n_jets)
     place = np.searchsorted(edges, truth, side="right") - 1
     for index in range(len(edges) - 1):
-        used = place == index
-        if share is not None:
-            used &= share > 0
-        yield used, None if share is None else share[used]
+        used = (place == index) & (share > 0)
+        yield used, share[used]
 
 
 def _of_all(score: Score, used: Booleans) -> Score:

@@ -22,10 +22,10 @@ class Discriminant:
 
     scores: Floats
     signal: NDArray[np.bool_]
-    weight: Floats | None
+    weight: Floats
     used: NDArray[np.bool_]
 
-    def score(self, metric: Callable[[Floats, NDArray[np.bool_], Floats | None], Score]) -> Score:
+    def score(self, metric: Callable[[Floats, NDArray[np.bool_], Floats], Score]) -> Score:
         """Return a metric of scores, signal and weights, as one of all jets."""
         return among(metric(self.scores, self.signal, self.weight), self.used)
 
@@ -61,9 +61,9 @@ def discriminate(raw: Floats, truth: Any, of: Of | None, weight: Floats | None =
             raise DataError("labels lie between 0 and 1; beside numbers to be met, say which jets are signal")
         column = _column(of, values.shape[1], "labels")
         scores, signal = values[:, column], targets[:, column] > 0.5
-    own = None if weight is None else shares(weight, len(used))[used]
+    own = shares(weight, len(used))[used]
     found = Discriminant(scores[used], signal[used], own, used)
-    heavy = found.signal if own is None else found.signal[own > 0]
+    heavy = found.signal[own > 0]
     if not 0 < np.count_nonzero(heavy) < len(heavy):
         raise DataError(f"what tells signal from background needs jets of both, and has only {len(heavy)} of one")
     return found
@@ -116,33 +116,30 @@ def _column(of: Of | None, n_columns: int, what: str) -> int:
 def auc(logits: Floats, labels: NDArray[np.integer[Any]], weight: Floats | None = None) -> Score:
     """Score the one-vs-rest area under the ROC curve, averaged over the classes present, on softmax probabilities."""
     probabilities = np.round(log_softmax(logits, axis=1), 10)  # ties of fixed-point logits survive the order of sums
-    present = [c for c in range(logits.shape[1]) if _differs(labels == c, weight)]
-    if not present:
-        raise DataError("an AUC needs jets of at least two classes")
-    return average([binary_auc(probabilities[:, c], labels == c, weight) for c in present])
+    of_class = labels[:, None] == np.arange(logits.shape[1])
+    return _average_auc(probabilities, of_class, weight, lacking="an AUC needs jets of at least two classes")
 
 
 @of_labels
 def label_auc(values: Floats, targets: Floats, weight: Floats | None = None) -> Score:
     """Score the area under the ROC curve of each label's logit, averaged over those that differ between jets."""
-    yes = targets > 0.5
-    present = [c for c in range(yes.shape[1]) if _differs(yes[:, c], weight)]
-    if not present:
-        raise DataError("an AUC needs jets with a label and jets without it")
-    return average([binary_auc(values[:, c], yes[:, c], weight) for c in present])
+    return _average_auc(values, targets > 0.5, weight, lacking="an AUC needs jets with a label and jets without it")
 
 
-def _differs(positive: NDArray[np.bool_], weight: Floats | None) -> bool:
+def _average_auc(scores: Floats, positive: NDArray[np.bool_], weight: Floats | None, *, lacking: str) -> Score:
+    """Score the area under the ROC curve of each column (n_jets, n_columns), averaged over those of both kinds."""
     counted = positive if weight is None else positive[weight > 0]
-    return 0 < int(np.count_nonzero(counted)) < len(counted)
+    present = np.flatnonzero(counted.any(axis=0) & ~counted.all(axis=0))
+    if not len(present):
+        raise DataError(lacking)
+    return average([binary_auc(scores[:, c], positive[:, c], weight) for c in present])
 
 
 @parametrised("auc(4/0)", "classes", "labels", "values")
-@dataclass(frozen=True)
 class Auc(Parametrised):
     """The area under the ROC curve of some classes against all others, or against a background alone."""
 
-    of: Of | None = argument(arguments.of, None)
+    of: Of | None = argument(arguments.of, default=None)
 
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:
         """Return the area."""
@@ -150,26 +147,11 @@ class Auc(Parametrised):
 
 
 def binary_auc(scores: Floats, positive: NDArray[np.bool_], weight: Floats | None = None) -> Score:
-    """Score the probability that a jet of the class scores above one of the others; ties count half."""
-    if weight is not None:
-        return _weighted_auc(scores, positive, shares(weight, len(scores)))
-    from scipy.stats import rankdata  # takes half a second to import
-
-    n, n_positive = len(scores), int(positive.sum())
-    ranks = rankdata(scores)
-    beaten = np.empty(n)  # the fraction of the other class that lies on the right side of each jet
-    beaten[positive] = (ranks[positive] - rankdata(scores[positive])) / (n - n_positive)
-    beaten[~positive] = 1 - (ranks[~positive] - rankdata(scores[~positive])) / n_positive
-    value = float(beaten[positive].mean())
-    share = np.where(positive, n_positive, n - n_positive) / n
-    return Score(value, (beaten - value) / share)
-
-
-def _weighted_auc(scores: Floats, positive: NDArray[np.bool_], share: Floats) -> Score:
-    """Return the probability that a jet of the class, drawn by weight, scores above one of the others; ties count half.
+    """Score the probability that a jet of the class, drawn by weight, scores above one of the others; ties count half.
 
     A jet pulls by its weight times the weighted fraction of the other class on its right side, less the AUC.
     """
+    share = shares(weight, len(scores))
     beaten = np.empty(len(scores))
     for mine in (positive, ~positive):
         others, weights = scores[~mine], share[~mine]

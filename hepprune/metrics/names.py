@@ -4,10 +4,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from hepprune.errors import DataError, unknown
-from hepprune.metrics.arguments import Conditions, parse
+from hepprune.metrics.arguments import Conditions, argument, parse
 from hepprune.metrics.own import own, own_is_lower_better
 from hepprune.metrics.registry import METRICS, SUITS, Metric
 from hepprune.metrics.score import Floats, Score
@@ -38,13 +38,14 @@ Made = TypeVar("Made", bound=Parametrised)
 PARAMETRISED: dict[str, type[Parametrised]] = {}
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(argument,))
 def parametrised(example: str, *suits: str) -> Callable[[type[Made]], type[Made]]:
-    """Register a metric with arguments, by an example of what is written, with the kinds of outputs that it suits."""
+    """Register a metric, and make it a frozen dataclass of its arguments; `suits` are the kinds of outputs it is of."""
 
     def register(kind: type[Made]) -> type[Made]:
         kind.example, kind.suits = example, frozenset(suits)
-        PARAMETRISED[example.partition("(")[0]] = kind
-        return kind
+        PARAMETRISED[example.partition("(")[0]] = made = dataclass(frozen=True)(kind)
+        return made
 
     return register
 

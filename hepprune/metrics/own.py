@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.errors import DataError
+from hepprune.errors import DataError, explained
 from hepprune.files import content_hash
 from hepprune.metrics.score import Floats, Score
 
@@ -94,13 +94,11 @@ def _read(name: str) -> Own | None:
 
 def _loaded(module: str, path: str, folder: Path | None) -> ModuleType:
     file = None if folder is None else _inside(folder, module)
-    try:
+    with explained(DataError, f"the module of the metric '{path}' does not run:", Exception):  # it may raise anything
         if file is not None:
             return _run(file)
         if _is_installed(module.partition(".")[0]):
             return importlib.import_module(module)
-    except Exception as problem:  # a stranger's module may raise anything
-        raise DataError(f"the module of the metric '{path}' does not run: {problem}") from problem
     where = "no folder is given" if folder is None else f"'{folder}' has no such file"
     raise DataError(f"the metric '{path}' is not to be had: {where}, and no installed package has that name")
 

@@ -17,34 +17,24 @@ SUITS: dict[str, frozenset[str]] = {}  # the kinds of outputs, "classes", "label
 
 def metric(function: Metric) -> Metric:
     """Register a metric of classes under its own name, and refuse logits and labels that it would make no sense of."""
-
-    @functools.wraps(function)
-    def checked(logits: Floats, labels: NDArray[np.integer[Any]], weight: Floats | None = None) -> Score:
-        check(logits, labels)
-        return function(logits, labels) if weight is None else function(logits, labels, weight)
-
-    return _register(checked, "classes")
+    return _register(function, "classes", check)
 
 
 def of_values(function: Metric) -> Metric:
     """Register a metric of values (n_jets, n_out) against targets of the same shape, all of them finite."""
-    return _register(_of_finite(function), "values")
+    return _register(function, "values", finite)
 
 
 def of_labels(function: Metric) -> Metric:
     """Register a metric of the logits of labels (n_jets, n_labels) against labels of the same shape, all finite."""
-    return _register(_of_finite(function), "labels")
+    return _register(function, "labels", finite)
 
 
-def _of_finite(function: Metric) -> Metric:
+def _register(function: Metric, kind: str, sound: Callable[[Floats, Any], tuple[Floats, Any]]) -> Metric:
     @functools.wraps(function)
-    def checked(values: Floats, targets: Any, weight: Floats | None = None) -> Score:
-        return function(*finite(values, targets), weight)
+    def checked(raw: Floats, truth: Any, weight: Floats | None = None) -> Score:
+        return function(*sound(raw, truth)) if weight is None else function(*sound(raw, truth), weight)
 
-    return checked
-
-
-def _register(checked: Metric, kind: str) -> Metric:
     METRICS[checked.__name__] = checked
     SUITS[checked.__name__] = frozenset({kind})
     return checked
@@ -69,8 +59,8 @@ def lower_is_better(function: Metric) -> Metric:
     return function
 
 
-def check(logits: Floats, labels: NDArray[np.integer[Any]]) -> None:
-    """Refuse anything but finite logits (n_jets, n_classes) and, for each jet, one of the classes."""
+def check(logits: Floats, labels: NDArray[np.integer[Any]]) -> tuple[Floats, NDArray[np.integer[Any]]]:
+    """Return finite logits (n_jets, n_classes) and, for each jet, one of the classes; refuse anything else."""
     if logits.ndim != 2 or not logits.size:
         raise DataError(f"a metric needs at least one jet and class, not logits of shape {logits.shape}")
     if labels.shape != logits.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
@@ -81,6 +71,7 @@ def check(logits: Floats, labels: NDArray[np.integer[Any]]) -> None:
     if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
         wrong = int(labels.min() if labels.min() < 0 else labels.max())
         raise DataError(f"the label {wrong} is none of the {logits.shape[1]} classes, 0 to {logits.shape[1] - 1}")
+    return logits, labels
 
 
 def name_of(metric: Metric) -> str:

@@ -31,9 +31,14 @@ def mean_squared_relative_error(values: Floats, targets: Floats, weight: Floats 
     Raises:
         DataError: a target is zero.
     """
+    return mean((ratio(values - targets, targets) ** 2).mean(axis=1), weight)
+
+
+def ratio(values: Floats, targets: Floats) -> Floats:
+    """Return values by their targets, none of which is zero."""
     if not targets.all():
         raise DataError("a target is zero, and nothing can be relative to it")
-    return mean((((values - targets) / targets) ** 2).mean(axis=1), weight)
+    return values / targets
 
 
 @of_values
@@ -47,7 +52,7 @@ def correlation(values: Floats, targets: Floats, weight: Floats | None = None) -
 
 
 def _correlation(values: Floats, targets: Floats, weight: Floats | None) -> Score:
-    share = np.ones(len(values)) if weight is None else shares(weight, len(values))
+    share = shares(weight, len(values))
     x, y = _standardised(values, share), _standardised(targets, share)
     if y is None:
         raise DataError("the targets of an output are all the same, and nothing correlates with them")

@@ -11,7 +11,7 @@ from hepprune.metrics import arguments
 from hepprune.metrics.arguments import argument
 from hepprune.metrics.names import Parametrised, parametrised
 from hepprune.metrics.registry import finite
-from hepprune.metrics.regression import fraction_above, quantile
+from hepprune.metrics.regression import fraction_above, quantile, ratio
 from hepprune.metrics.score import Floats, Score, among, average, mean, shares, transformed
 
 CENTRAL = 0.68  # the interval that a Gaussian has within one standard deviation
@@ -27,14 +27,14 @@ def deviation(residuals: Floats, weight: Floats | None = None) -> Score:
 
 def interval(residuals: Floats, weight: Floats | None = None, *, fraction: float = CENTRAL) -> Score:
     """Score half the width of the central interval that holds a fraction of the residuals (n_jets,)."""
-    share = shares(np.ones(len(residuals)) if weight is None else weight, len(residuals))
+    share = shares(weight, len(residuals))
     low, high = (quantile(residuals, (1 + side * fraction) / 2, share) for side in (-1, 1))
     return Score((high.value - low.value) / 2, (high.influence - low.influence) / 2)
 
 
 def tails(residuals: Floats, weight: Floats | None = None, *, widths: float) -> Score:
     """Score the fraction of residuals (n_jets,) further from their median than so many half-widths of 68 %."""
-    share = shares(np.ones(len(residuals)) if weight is None else weight, len(residuals))
+    share = shares(weight, len(residuals))
     middle, width = quantile(residuals, 0.5, share), interval(residuals, weight)
     sides = []
     for side in (1, -1):
@@ -45,13 +45,7 @@ def tails(residuals: Floats, weight: Floats | None = None, *, widths: float) -> 
 
 def _residuals(raw: Floats, truth: Any, *, relative: bool) -> Floats:
     values, targets = finite(raw, truth)
-    return _ratio(values - targets, targets) if relative else values - targets
-
-
-def _ratio(values: Floats, targets: Floats) -> Floats:
-    if not targets.all():
-        raise DataError("a target is zero, and nothing can be relative to it")
-    return values / targets
+    return ratio(values - targets, targets) if relative else values - targets
 
 
 def _over_outputs(of_one: Callable[..., Score], columns: Floats, weight: Floats | None, **arguments: float) -> Score:
@@ -69,7 +63,6 @@ class _Sideless(Parametrised):
 
 
 @parametrised("bias(relative)", "values")
-@dataclass(frozen=True)
 class Bias(_Sideless):
     """The mean residual over outputs, in units of the target or relative to it."""
 
@@ -81,7 +74,6 @@ class Bias(_Sideless):
 
 
 @parametrised("absolute_bias(relative)", "values")
-@dataclass(frozen=True)
 class AbsoluteBias(Parametrised):
     """The size of the mean residual of each output, averaged over outputs."""
 
@@ -95,11 +87,10 @@ class AbsoluteBias(Parametrised):
 
 
 @parametrised("resolution(68 %, relative)", "values")
-@dataclass(frozen=True)
 class Resolution(Parametrised):
     """The standard deviation of residuals, or half the width of their central interval, averaged over outputs."""
 
-    central: float | None = argument(arguments.fraction, None)
+    central: float | None = argument(arguments.fraction, default=None)
     relative: bool = argument(arguments.yes, default=False)
     lower_is_better = True
 
@@ -112,7 +103,6 @@ class Resolution(Parametrised):
 
 
 @parametrised("tails(3)", "values")
-@dataclass(frozen=True)
 class Tails(Parametrised):
     """The fraction of residuals beyond so many half-widths of 68 % from their median, averaged over outputs."""
 
@@ -126,12 +116,11 @@ class Tails(Parametrised):
 
 
 @parametrised("response(20, 40)", "values")
-@dataclass(frozen=True)
 class Response(_Sideless):
     """The mean of value / target of the only output, where the target lies from `low` to below `high`."""
 
-    low: float = argument(arguments.number, -np.inf)
-    high: float = argument(arguments.number, np.inf)
+    low: float = argument(arguments.number, default=-np.inf)
+    high: float = argument(arguments.number, default=np.inf)
 
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:
         """Return it.
@@ -145,5 +134,5 @@ class Response(_Sideless):
         used = (targets[:, 0] >= self.low) & (targets[:, 0] < self.high)
         if not used.any():
             raise DataError(f"no jet has a target from {self.low:g} to {self.high:g}")
-        own = None if weight is None else shares(weight, len(used))[used]
-        return among(mean(_ratio(values[used, 0], targets[used, 0]), own), used)
+        own = shares(weight, len(used))[used]
+        return among(mean(ratio(values[used, 0], targets[used, 0]), own), used)

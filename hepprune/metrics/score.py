@@ -66,15 +66,15 @@ def mean(per_jet: NDArray[Any], weight: Floats | None = None) -> Score:
     values = per_jet.astype(np.float64)
     if not len(values):
         raise DataError("a metric needs at least one jet")
-    if weight is None:
-        return Score(float(values.mean()), values - values.mean())
     share = shares(weight, len(values))
     average = float((share * values).mean())
     return Score(average, share * (values - average))
 
 
-def shares(weight: Floats, n_jets: int) -> Floats:
-    """Return weights with a mean of one."""
+def shares(weight: Floats | None, n_jets: int) -> Floats:
+    """Return weights with a mean of one; without any, all jets weigh one."""
+    if weight is None:
+        return np.ones(n_jets)
     if weight.shape != (n_jets,) or not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
         raise DataError(f"{n_jets} jets need as many finite weights, none negative and not all of them zero")
     return np.asarray(weight / weight.mean())

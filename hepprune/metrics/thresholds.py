@@ -92,7 +92,7 @@ def others_where(fraction: float, scores: Floats, fixed: Booleans, weight: Float
 
     The cut moves with the fixed jets: each pulls by the slope of one fraction against the other.
     """
-    share = np.ones(len(scores)) if weight is None else shares(weight, len(scores))
+    share = shares(weight, len(scores))
     passing = Passing.of(scores, fixed, share)
     passed, value = passing.passed(fraction), passing.others(fraction)
     slope = passing.slope(fraction, max(effective(passed * fixed, share), 1.0))
@@ -115,7 +115,7 @@ def threshold(fraction: float, scores: Floats, weight: Floats | None = None) -> 
     """
     if not len(scores) or np.isnan(scores).any() or not 0 < fraction < 1:
         raise DataError("a threshold needs jets with a score each, and a fraction between 0 and 1")
-    share = np.ones(len(scores)) if weight is None else shares(weight, len(scores))
+    share = shares(weight, len(scores))
     distinct, place = np.unique(scores, return_inverse=True)
     above = 1 - np.cumsum(np.bincount(place, share)) / share.sum()  # of those above each distinct score
     return float(np.interp(fraction, above[::-1], distinct[::-1]))

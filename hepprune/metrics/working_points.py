@@ -1,7 +1,6 @@
 """Metrics at a working point: rejection at an efficiency, efficiency at a background or at a rate of the trigger."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,7 +60,7 @@ def efficiency_at_rate(
     check(scores, signal)
     fraction = rate_khz / (ORBIT_KHZ * n_bunches)
     known = np.zeros(len(scores), np.bool_) if fired is None else fired & ~signal
-    background = np.ones(len(scores)) if weight is None else shares(weight, len(scores))
+    background = shares(weight, len(scores))
     left = float(np.average(~known[~signal], weights=background[~signal]))
     if fraction >= left:
         most = ORBIT_KHZ * n_bunches * left
@@ -74,7 +73,7 @@ def efficiency_at_rate(
 def _enough(passed: Floats, background: Booleans, weight: Floats | None, point: str) -> None:
     """Refuse a cut that too few background jets pass, weighted ones by what they are worth."""
     n_jets = int(np.count_nonzero(background))
-    share = np.ones(len(passed)) if weight is None else weight
+    share = shares(weight, len(passed))
     n_passing = effective(passed * background, share)
     if n_passing < LEAST - 1e-9:
         wanted = math.ceil(LEAST * n_jets / max(n_passing, 1) - 1e-6)
@@ -86,12 +85,11 @@ def _enough(passed: Floats, background: Booleans, weight: Floats | None, point: 
 
 
 @parametrised("rejection(0.5)", "classes", "labels", "values")
-@dataclass(frozen=True)
 class Rejection(Parametrised):
     """Background rejection where a fraction of the signal passes."""
 
     efficiency: float = argument(arguments.fraction)
-    of: Of | None = argument(arguments.of, None)
+    of: Of | None = argument(arguments.of, default=None)
 
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:
         """Return 1 / the fraction of background that passes."""
@@ -99,12 +97,11 @@ class Rejection(Parametrised):
 
 
 @parametrised("efficiency_at_background(1 %)", "classes", "labels", "values")
-@dataclass(frozen=True)
 class EfficiencyAtBackground(Parametrised):
     """Signal efficiency where a fraction of the background passes."""
 
     background: float = argument(arguments.fraction)
-    of: Of | None = argument(arguments.of, None)
+    of: Of | None = argument(arguments.of, default=None)
 
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:
         """Return the fraction of signal that passes."""
@@ -114,12 +111,11 @@ class EfficiencyAtBackground(Parametrised):
 
 
 @parametrised("efficiency_at_rate(5 kHz, n_bunches=2760)", "classes", "labels", "values")
-@dataclass(frozen=True)
 class EfficiencyAtRate(Parametrised):
     """Signal efficiency where minimum bias, the background, passes at a rate."""
 
     rate_khz: float = argument(arguments.rate)
-    of: Of | None = argument(arguments.of, None)
+    of: Of | None = argument(arguments.of, default=None)
     n_bunches: int = argument(arguments.whole, kw_only=True)
 
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune import metrics
-from hepprune.errors import DataError
+from hepprune.errors import DataError, explained
 from hepprune.metrics import Conditions, Floats, Metric, Score
 
 Targets = Tensor | tuple[Tensor, ...]
 Raw = Tensor | tuple[Tensor, ...]  # every output before its head, (n_jets, *shape); alone where there is one
 Arrays = Floats | tuple[Floats, ...]
+T = TypeVar("T")
 
 
 class Task(ABC):
@@ -134,8 +135,7 @@ class OneOutput(Task):
 
     def score(self, name: str, raw: Arrays, y: Any, weight: Floats | None = None) -> Score:
         """Return one metric of raw outputs (n_jets, n_out)."""
-        (values,) = raw if isinstance(raw, tuple) else (raw,)
-        return self.metric(name)(values, self.truth(y), weight)
+        return self.metric(name)(only(raw), self.truth(y), weight)
 
     def metric(self, name: str) -> Metric:
         """Return the metric of a name that suits the task."""
@@ -147,14 +147,12 @@ class OneOutput(Task):
 
     def truth(self, y: Any) -> Any:
         """Return the truth that metrics judge by."""
-        (truth,) = y if isinstance(y, tuple) else (y,)
-        return truth
+        return only(y)
 
     def agrees(self, want: Arrays, got: Arrays) -> NDArray[np.bool_]:
         """Return for each jet whether firmware says the same as its network, (n_jets,)."""
-        (first,) = want if isinstance(want, tuple) else (want,)
-        (second,) = got if isinstance(got, tuple) else (got,)
-        return np.asarray(self._same(first, second).reshape(len(first), -1).all(axis=1))
+        first = only(want)
+        return np.asarray(self._same(first, only(got)).reshape(len(first), -1).all(axis=1))
 
     def _same(self, want: Floats, got: Floats) -> NDArray[np.bool_]:
         """Return which values say the same: those that are equal, where nothing else is known."""
@@ -174,7 +172,7 @@ class OneOutput(Task):
         """
 
 
-def only(values: Raw) -> Tensor:
+def only(values: T | tuple[T, ...]) -> T:
     """Return the values of the only output, and refuse several."""
     if isinstance(values, tuple):
         if len(values) != 1:
@@ -189,10 +187,8 @@ def copied(values: Any) -> Tensor:
     Raises:
         DataError: they are not an array of numbers with a row for each jet.
     """
-    try:
+    with explained(DataError, "jets are arrays of numbers:", TypeError, ValueError):
         found = values.detach().clone() if isinstance(values, Tensor) else torch.as_tensor(np.array(values))
-    except (TypeError, ValueError) as problem:
-        raise DataError(f"jets are arrays of numbers: {problem}") from problem
     if found.ndim == 0:
         raise DataError(f"jets are arrays with a row for each, not the single number {found.item():g}")
     return found

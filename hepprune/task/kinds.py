@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hepprune.errors import DataError, unknown
+from hepprune.errors import DataError, check_known
 from hepprune.metrics import Conditions, Floats
 from hepprune.task.base import OneOutput, Raw, Targets, copied, only
 
@@ -137,8 +137,7 @@ class Regression(OneOutput):
 
     def __post_init__(self) -> None:
         """Refuse a loss that does not exist."""
-        if self.kind not in {"mse", "huber", "relative"}:
-            raise DataError(unknown("loss of a regression", self.kind, ("mse", "huber", "relative")))
+        check_known("loss of a regression", self.kind, ("mse", "huber", "relative"), DataError)
         if not (math.isfinite(self.delta) and self.delta > 0):
             raise DataError(f"a huber loss turns linear at {self.delta:g}; it must be above zero")
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hepprune.errors import DataError, check_known, unknown
+from hepprune.errors import DataError, check_known, explained, unknown
 from hepprune.metrics import Floats, Metric, Score
 from hepprune.task.base import Arrays, Raw, Targets, Task, only
 from hepprune.task.kinds import Regression, flags
@@ -58,10 +58,8 @@ class Tasks(Task):
     def check(self, raw: Raw, y: Targets) -> None:
         """Refuse targets that outputs of the shapes of `raw` cannot meet, by the name of the output."""
         for (name, task), (_, _, pair) in zip(self.outputs.items(), self._parts(raw, y), strict=True):
-            try:
+            with explained(DataError, f"output '{name}':", DataError):
                 task.check(*pair)
-            except DataError as problem:
-                raise DataError(f"output '{name}': {problem}") from problem
 
     def each(self, raw: Raw, y: Targets) -> Tensor:
         """Return the loss of each jet, (n_jets,), all outputs by their shares."""
