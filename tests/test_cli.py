@@ -190,7 +190,7 @@ def test_where_there_is_no_terminal_each_step_is_told_as_it_starts_and_as_it_end
 import sys
 from hepprune.cli.screen import Screen
 screen = Screen()
-with screen.progress, screen("training [bold]", 3) as advance:
+with screen, screen("training [bold]", 3) as advance:
     sys.stdin.readline()
     advance(3, "0.7 of all")
 """

@@ -12,8 +12,8 @@ from rich.logging import RichHandler
 from typer import Option
 
 import hepprune
-from hepprune.cli import data, doctor, estimate, job, ledger, models, screen, search, study, synthesis, trainings
-from hepprune.errors import HeppruneError
+from hepprune.cli import data, estimate, job, ledger, models, screen, search, study, synthesis, trainings
+from hepprune.errors import HeppruneError, explained
 
 # Mistyped lines end with 1, as any other error does: 2 says that a budget is missed. For the whole process, which is
 # this program's.
@@ -34,6 +34,7 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
+@screen.errors_in_one_sentence()
 def main(
     context: typer.Context,
     *,
@@ -55,27 +56,24 @@ def main(
     shown.setFormatter(logging.Formatter("%(message)s"))
     handlers: list[logging.Handler] = [shown]
     if log is not None:
-        with screen.errors_in_one_sentence():
-            try:
-                handler = logging.FileHandler(log, encoding="utf-8")
-            except FileNotFoundError as problem:
-                raise HeppruneError(f"'{log}' cannot be written: there is no folder '{log.parent}'") from problem
-            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-            handlers.append(handler)
+        unwritten = f"'{log}' cannot be written: there is no folder '{log.parent}'"
+        with explained(HeppruneError, unwritten, FileNotFoundError):
+            handler = logging.FileHandler(log, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handlers.append(handler)
     logging.basicConfig(level=level if log is None else logging.INFO, handlers=handlers)
     screen.log.info("hepprune %s: %s", hepprune.__version__, shlex.join(["hepprune", *sys.argv[1:]]))
     context.call_on_close(lambda: screen.log.info("ended"))
     if device is not None:
-        with screen.errors_in_one_sentence():
-            from hepprune.training import devices
+        from hepprune.training import devices
 
-            context.with_resource(devices.on(device))
+        context.with_resource(devices.on(device))
 
 
 for each in (
     *(job.init, job.run, job.plot, models.inspect, models.shrink, estimate.estimate, estimate.targets),
     *(models.prune, search.search, trainings.lottery, trainings.compare, trainings.dynamic, trainings.latency),
-    *(study.study, job.report, job.export, synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
+    *(study.study, job.report, job.export, synthesis.synth, synthesis.ingest, job.prepare, job.doctor),
 ):
     screen.command(app)(each)
 for name, group in {"data": data.app, "ledger": ledger.app}.items():

@@ -37,8 +37,8 @@ def make(
     from hepprune import executors
     from hepprune.data import production
 
-    screen, place = Screen(), executor or (f"processes:{workers}" if workers else "processes")
-    with executors.open(place) as pool, screen.progress, screen(f"making {out.name}", jets) as advance:
+    place = executor or (f"processes:{workers}" if workers else "processes")
+    with executors.open(place) as pool, Screen() as screen, screen(f"making {out.name}", jets) as advance:
         generate = partial(production.generate, jets, out, kind=kind, seed=seed, background=background)
         path = generate(executor=pool, constituents=constituents, advance=advance)
     output().print(f"{jets:,} {'jets' if kind == 'jets' else 'events'} in {path}")

@@ -1,19 +1,17 @@
-"""The main job of a recipe, and what others take of a finished run: its plots, the page, the export."""
+"""The main job of a recipe, what others take of a finished run, and whether all that both need is here."""
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.table import Table
 from typer import Argument, Option
 
-from hepprune.cli.screen import AsJson, Screen, Strategy, Workers, kept, output, show, words, workers
+from hepprune.cli.screen import AsJson, Screen, Strategy, Workers, columns, kept, output, show, words, workers
 from hepprune.errors import HeppruneError
-
-if TYPE_CHECKING:
-    from hepprune.report.summary import Summary
 
 
 def run(
@@ -31,7 +29,7 @@ def run(
     from hepprune import pipeline
     from hepprune import recipe as recipes
     from hepprune.errors import MeasurementAwaitedError
-    from hepprune.report import descent
+    from hepprune.report import descent, table
     from hepprune.report import summary as summaries
 
     screen, wanted, place = Screen(), recipes.load(recipe), build or recipe.parent / "build"
@@ -39,20 +37,24 @@ def run(
     there = "what is finished there is used" if (place / "state").is_dir() else "a new folder"
     screen.tell(f"{wanted.name}: {wanted.strategy} on {wanted.target}, to '{place}' ({there})")
     if wanted.search.front:
-        with workers(executor) as pool, screen.progress, kept(place / "state"):
+        with workers(executor) as pool, screen, kept(place / "state"):
             found = pipeline.front(wanted, build=place, executor=pool, track=screen)
-        files = (f"{name}: {path}" for name, path in found.files.items())
-        show(found, lambda: (descent.render(found), *files), as_json=as_json)
+        show(found, lambda: (descent.render(found), *_files(found.files)), as_json=as_json)
         return
-    with workers(executor) as pool, screen.progress, kept(place / "state"):
+    with workers(executor) as pool, screen, kept(place / "state"):
         try:
             summary = pipeline.run(wanted, build=place, executor=pool, track=screen, plots=plots)
             awaited = None
         except MeasurementAwaitedError as error:
             summary, awaited = summaries.read(place / "summary.json"), error
-    _show(summary, as_json=as_json)
+    found = json.loads(summaries.to_json(summary))  # without what is unknown
+    show(found, lambda: (table.render(summary), *_files(summary.files)), as_json=as_json)
     if awaited is not None:
         raise awaited
+
+
+def _files(files: Mapping[str, str]) -> Iterator[str]:
+    return (f"{name}: {path}" for name, path in files.items())
 
 
 def plot(
@@ -63,21 +65,8 @@ def plot(
     """Draw the plots of a run again, png and pdf, from what it left: another label or style needs no other run."""
     from hepprune.pipeline import pictures
 
-    for name, path in pictures.redraw(build, out or build / "plots", label=label).items():
-        output().print(f"{name}: {path}", soft_wrap=True, markup=False)
-
-
-def _show(summary: "Summary", *, as_json: bool) -> None:
-    from hepprune.report import summary as summaries
-    from hepprune.report import table
-
-    if as_json:
-        sys.stdout.write(summaries.to_json(summary) + "\n")
-        return
-    console = Console()
-    console.print(table.render(summary))
-    for name, path in summary.files.items():
-        console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
+    drawn = pictures.redraw(build, out or build / "plots", label=label)
+    show(drawn, lambda: _files(drawn), as_json=False, plain=True)
 
 
 def init(
@@ -124,9 +113,8 @@ def prepare() -> None:
     """Compile what compiles itself at its first use (da4ml's solver, Yosys); `run` does it beside the training."""
     from hepprune.pipeline import tools
 
-    screen = Screen()
-    step = screen("compiling the solver and Yosys, once per environment")
-    with screen.progress, step, tools.compiling() as compiled:
+    step = "compiling the solver and Yosys, once per environment"
+    with Screen() as screen, screen(step), tools.compiling() as compiled:
         compiled()
 
 
@@ -167,3 +155,27 @@ def export(
         written, then = exports.verilog(build, out, vhdl=vhdl_wrapper), "./run_vivado.sh"
     lines = f"folder: {written}", f"then, in it: {then}"
     show({"folder": str(written)}, lambda: lines, as_json=as_json, plain=True)
+
+
+def doctor(
+    test: Annotated[bool, Option(help="Take a small network through every route, in under a minute.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is installed, what is missing for what and how to get it, and try the main street once."""
+    from hepprune.jobs.doctor import diagnose
+
+    with Screen() as screen:
+        found = diagnose(test=test, track=screen)
+    table = Table(title=f"Python {found.python}", title_justify="left")
+    columns(table, ("", "for", "here", "what helps"), overflow="fold")
+    for part in found.parts:
+        here = part.version or "-"
+        wrong = part.fix is not None and part.version is not None
+        table.add_row(part.name, part.purpose, f"{here}, not {part.wanted}" if wrong else here, part.fix or "")
+    lines = []
+    for trial in found.trials:
+        said = f"left out, {trial.left_out}" if trial.left_out else trial.problem or "works"
+        lines.append(f"{trial.name}: {said} ({trial.seconds:.1f} s)")
+    show(found, lambda: (table, *lines), as_json=as_json, plain=True)
+    if not found.healthy:
+        raise typer.Exit(1)

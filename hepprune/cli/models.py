@@ -80,9 +80,8 @@ def prune(
     ranking = {"method": method, "granularity": granularity, "scope": scope, "normalisation": normalisation}
     once = _given(**ranking, keep=keep)
     tuning = _given(rounds=rounds, fine_tune_epochs=epochs, patience=patience, monitor=monitor)
-    screen = Screen()
-    rest: dict[str, Any] = {"data": data, "seed": seed, "track": screen}
-    with screen.progress:
+    with Screen() as screen:
+        rest: dict[str, Any] = {"data": data, "seed": seed, "track": screen}
         if schedule is None and not tuning and Path(model).suffix not in {".yaml", ".yml"}:
             done = models.prune(model, out, sparsity=sparsity, **rest, **once)
         else:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -27,6 +27,7 @@ from hepprune.errors import (
     PrerequisiteError,
     RecipeError,
     ToolMissingError,
+    explained,
 )
 
 T = TypeVar("T")
@@ -95,16 +96,11 @@ def _again() -> str:
     return f"what was finished is kept, and this goes on from there: {shlex.join(['hepprune', *sys.argv[1:]])}"
 
 
-@contextmanager
-def workers(executor: str | None) -> "Iterator[Executor | None]":
-    """Yield the executor that an option names, None where it was not given: the work is then done step by step here."""
+def workers(executor: str | None) -> AbstractContextManager[Executor | None]:
+    """Open the executor that an option names, None where it was not given: the work is then done step by step here."""
     from hepprune import executors
 
-    if executor is None:
-        yield None
-        return
-    with executors.open(executor) as pool:
-        yield pool
+    return nullcontext() if executor is None else executors.open(executor)
 
 
 def output() -> Console:
@@ -130,10 +126,8 @@ def numbers(option: str, text: str, kind: Callable[[str], T]) -> tuple[T, ...]:
     Raises:
         RecipeError: it is none, or has nothing before, between or behind them.
     """
-    try:
+    with explained(RecipeError, f"--{option} takes numbers separated by commas, not '{text}'", ValueError):
         return tuple(map(kind, text.split(","))) if text else ()
-    except ValueError:
-        raise RecipeError(f"--{option} takes numbers separated by commas, not '{text}'") from None
 
 
 def show(value: Any, parts: Callable[[], Iterable[Any]], *, as_json: bool, plain: bool = False) -> None:
@@ -153,7 +147,7 @@ def _plain(value: Any) -> Any:
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
-class Screen:
+class Screen(progress.Progress):
     """Shows each step of a run as one progress line; the pipeline's `Track`.
 
     Where standard error is not a terminal, a step is one line as it starts and one as it ends, each written at
@@ -162,7 +156,7 @@ class Screen:
 
     def __init__(self) -> None:
         self._plain = not steps.is_terminal
-        self.progress = progress.Progress(
+        super().__init__(
             progress.SpinnerColumn(finished_text="[green]✓"),
             progress.TextColumn("{task.description}"),
             progress.BarColumn(bar_width=24),
@@ -177,16 +171,16 @@ class Screen:
     @contextmanager
     def __call__(self, name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
         """Yield `advance(n, note="")` for one step of `total` units; None where it cannot be known."""
-        task = self.progress.add_task(name, total=total, note="")
+        task = self.add_task(name, total=total, note="")
         started = time.perf_counter()
         self.tell(f"{name} ...", shown=self._plain)
 
         def advance(n: int = 1, note: str = "") -> None:
-            self.progress.update(task, advance=n, note=note)
+            self.update(task, advance=n, note=note)
 
         yield advance
-        done = self.progress.tasks[self.progress.task_ids.index(task)]
-        self.progress.update(task, total=max(done.completed, 1), completed=max(done.completed, 1))
+        done = self.tasks[self.task_ids.index(task)]
+        self.update(task, total=max(done.completed, 1), completed=max(done.completed, 1))
         note = f" ({done.fields['note']})" if done.fields["note"] else ""
         self.tell(f"{name}: done in {time.perf_counter() - started:.1f} s{note}", shown=self._plain)
 

@@ -64,8 +64,7 @@ def search(
         seed=seed,
     )
     limits, place = (*recipe.limits, *(budget or ())), target or recipe.target
-    screen = Screen()
-    with screen.progress:
+    with Screen() as screen:
         found = planning.search(_named(models), data, place, settings=settings, budget=limits, out=out, track=screen)
     steps = [_steps(found)] if found.solution.steps else []
     show(found, lambda: [*steps, _plan(found), *_verdict(found)], as_json=as_json)

@@ -52,8 +52,7 @@ def study(
     from hepprune.jobs import farm, study
     from hepprune.jobs import study as studies
 
-    shown = screen.Screen()
-    with screen.workers(executor) as pool, shown.progress:
+    with screen.workers(executor) as pool, screen.Screen() as shown:
         found = studies.study(
             models,
             target,

@@ -108,9 +108,8 @@ def synth(
     from hepprune.errors import ReportError
     from hepprune.jobs import farm
 
-    screen = Screen()
     limits = farm.ToolLimits(hours * 3600.0, None if memory_gb is None else memory_gb * 1e9)
-    with executors.open(executor or f"threads:{jobs}") as pool, screen.progress:
+    with executors.open(executor or f"threads:{jobs}") as pool, Screen() as screen:
         runs = farm.synthesise(projects, tool=tool, executor=pool, limits=limits, ledger=ledger, track=screen)
     parts: list[str | Table] = []
     for run in runs:

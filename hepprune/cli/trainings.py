@@ -33,8 +33,7 @@ def compare(
     """Compare pruning methods x sparsities x seeds: scores against sparsity and LUT, with errors."""
     from hepprune.jobs.trainings import comparison
 
-    screen = Screen()
-    with workers(executor) as pool, screen.progress:
+    with workers(executor) as pool, Screen() as screen:
         result = comparison.compare(
             source,
             out,
@@ -97,8 +96,7 @@ def lottery(
     """Find lottery tickets (arXiv:1803.03635) and compare them with the dense network, new weights, a random mask."""
     from hepprune.jobs.trainings import lottery as game
 
-    screen = Screen()
-    with workers(executor) as pool, screen.progress:
+    with workers(executor) as pool, Screen() as screen:
         result = game.play(
             source,
             out,
@@ -145,8 +143,7 @@ def dynamic(
     """Train early exits or gated channels: scores against mean and worst-case cost, which is what firmware pays."""
     from hepprune.jobs.trainings import dynamic as studies
 
-    screen = Screen()
-    with screen.progress:
+    with Screen() as screen:
         result = studies.study(recipe, kind, out, seeds=range(1, seeds + 1), epochs=epochs, track=screen)
     show(result, lambda: (_by_cost(result), *result.files.values()), as_json=as_json)
 
@@ -185,8 +182,7 @@ def latency(
     from hepprune.jobs.trainings import latency as search
     from hepprune.metrics import scores
 
-    screen = Screen()
-    with screen.progress:
+    with Screen() as screen:
         result = search.reach(
             source,
             out,
