@@ -30,6 +30,7 @@ from hepprune.errors import HeppruneError
 from hepprune.files import write_json, write_text
 from hepprune.firmware import rtl
 from hepprune.hardware import targets
+from hepprune.metrics.scores import Stated
 from hepprune.network import Network, exact_raw, identity, load, save
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context
@@ -253,8 +254,7 @@ def draw(runs: Sequence[Run], out: Path) -> None:
 
 
 def _curve(name: str, rows: Sequence[Run]) -> Line:
-    values, errors = zip(*(row["test"]["accuracy"] for row in rows), strict=True)
-    return Line(name, [row["lut"] for row in rows], values, errors)
+    return Line(name, [row["lut"] for row in rows], [Stated(*row["test"]["accuracy"]) for row in rows])
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def draw(front: Front, path: Path) -> list[Path]:
     """Draw the primary metric against the LUT, and return the files (png and pdf)."""
     metric = next(iter(front.baseline.scores))
     luts, values = zip(*((row.tagger.lut, row.tagger.scores[metric]) for row in front.rows), strict=True)
-    line = Line.of("kept on the way", luts, values)
+    line = Line("kept on the way", luts, values)
     level = f"baseline, {front.baseline.lut:,.0f} LUT", front.baseline.scores[metric]
     x_label, y_label = "LUT (solved adder graph)", f"test {scores.label(metric)}"
     return curves.draw([line], path, x_label=x_label, y_label=y_label, level=level, log_x=True)

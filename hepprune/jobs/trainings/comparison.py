@@ -8,12 +8,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import hepprune
 from hepprune.files import write_json
 from hepprune.hardware import cost
 from hepprune.hardware.targets import Target
 from hepprune.jobs import sources
 from hepprune.jobs.sources import by_recipe
+from hepprune.jobs.trainings import StudyResult
 from hepprune.metrics.scores import label
 from hepprune.network import Network, precision
 from hepprune.pipeline.context import Track, silent
@@ -27,20 +27,15 @@ METHODS = ("magnitude", "magnitude@local", "random", "taylor_per_sample", "fishe
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonResult:
-    """What a comparison found: every network's entry, the means over seeds, the files of the plots."""
+class ComparisonResult(StudyResult):
+    """What a comparison found: every network's entry, and the means over seeds."""
 
-    name: str
-    version: str
     target: str
     strategy: str
-    n_train: int
-    n_test: int
     fine_tune: Fit
     seeds: tuple[int, ...]
     points: list[ComparisonMeans]
     entries: list[Entry]
-    files: dict[str, str]
 
 
 @by_recipe("source", "data")
@@ -84,7 +79,6 @@ def compare(
     points = comparison.points(entries)
     result = ComparisonResult(
         name=found.name,
-        version=hepprune.__version__,
         target=found.target.name,
         strategy=found.strategy,
         n_train=len(found.train),
@@ -120,7 +114,7 @@ def plot(points: Sequence[ComparisonMeans], folder: Path) -> dict[str, str]:
         for method in methods:
             own = [point for point in points if point.method == method]
             x = [100 * (1 - point.zeros) if axis == "sparsity" else point.lut or 0.0 for point in own]
-            lines.append(Line.of(method, x, [point.scores[metric] for point in own]))
+            lines.append(Line(method, x, [point.scores[metric] for point in own]))
         style: dict[str, Any] = {"x_label": x_label, "y_label": f"test {label(metric)}", "log_x": True, "falling": True}
         drawn[name] = str(curves.draw(lines, folder / name, level=level, **style)[0])
     return drawn

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-import hepprune
 from hepprune import metrics, training
 from hepprune import recipe as recipes
 from hepprune.errors import RecipeError, check_known
 from hepprune.files import write_json
 from hepprune.hardware import cost, targets
 from hepprune.jobs.sources import by_recipe
+from hepprune.jobs.trainings import StudyResult
 from hepprune.metrics.scores import Stated, label, means
 from hepprune.network import Network, precision
 from hepprune.pipeline import taggers
@@ -63,19 +63,14 @@ class DynamicMeans:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DynamicResult:
+class DynamicResult(StudyResult):
     """What was found for one kind; `plain` is the same network without exits or gates."""
 
-    name: str
     kind: str
-    version: str
     quantised: bool
-    n_train: int
-    n_test: int
     plain: DynamicMeans
     points: list[DynamicMeans]
     trials: list[DynamicTrial]
-    files: dict[str, str]
 
 
 @by_recipe("file")
@@ -112,7 +107,6 @@ def study(
     result = DynamicResult(
         name=recipe.name,
         kind=kind,
-        version=hepprune.__version__,
         quantised=kind == "exits",
         n_train=len(jets.train),
         n_test=len(jets.test),
@@ -212,9 +206,9 @@ def plot(kind: str, plain: DynamicMeans, points: Sequence[DynamicMeans], path: P
     metric, whole = next(iter(plain.scores.items()))
     scores = [point.scores[metric] for point in points]
     lines = [
-        Line.of("mean over jets", [point.mean for point in points], scores),
-        Line.of("worst case", [point.worst_case for point in points], scores),
-        Line.of("without, mean = worst case", [plain.mean], [whole]),
+        Line("mean over jets", [point.mean for point in points], scores),
+        Line("worst case", [point.worst_case for point in points], scores),
+        Line("without, mean = worst case", [plain.mean], [whole]),
     ]
     level = f"{label(metric)} without", whole
     x_label, y_label = f"multiplications per jet, {kind}", f"test {label(metric)}"

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import hepprune
 from hepprune import recipe as recipes
 from hepprune import training
 from hepprune.data import images
@@ -14,6 +13,7 @@ from hepprune.errors import DataError
 from hepprune.files import write_json
 from hepprune.hardware import targets
 from hepprune.jobs.sources import RECIPES, by_recipe
+from hepprune.jobs.trainings import StudyResult
 from hepprune.metrics.scores import label, primary
 from hepprune.network import Network
 from hepprune.pipeline import taggers
@@ -34,20 +34,15 @@ _JETS = Fit(epochs=15, batch_size=1024, learning_rate=6e-3, quantised=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LotteryResult:
-    """What a game found: each trial, the means over seeds, how far each kind holds, the files of the plot."""
+class LotteryResult(StudyResult):
+    """What a game found: each trial, the means over seeds, and how far each kind holds."""
 
-    name: str
-    version: str
     network: tuple[int, ...]
-    n_train: int
-    n_test: int
     fit: Fit
     within: float
     sparsest: dict[str, float]
     points: list[LotteryMeans]
     trials: list[Trial]
-    files: dict[str, str]
 
 
 @by_recipe("source")
@@ -87,7 +82,6 @@ def play(
     sparsest = {kind: lottery.sparsest(points, kind, within=within) for kind in lottery.KINDS}
     result = LotteryResult(
         name=name,
-        version=hepprune.__version__,
         network=sizes,
         n_train=len(game.train),
         n_test=len(game.test),
@@ -138,7 +132,7 @@ def plot(points: Sequence[LotteryMeans], path: Path) -> dict[str, str]:
     for kind in lottery.KINDS:
         own = [point for point in points if point.kind == kind]
         left = [100 * (1 - point.sparsity) for point in own]
-        lines.append(Line.of(kind, left, [primary(point.scores) for point in own]))
+        lines.append(Line(kind, left, [primary(point.scores) for point in own]))
     metric, score = next(iter(dense.scores.items()))
     x_label, y_label = "weights left [%]", f"test {label(metric)}"
     drawn = curves.draw(lines, path, x_label=x_label, y_label=y_label, level=("dense", score), log_x=True, falling=True)

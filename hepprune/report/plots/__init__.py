@@ -1,6 +1,6 @@
 """Plots, png and pdf: the Pareto front of the search, the resource bars, the sensitivity map."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -75,6 +75,14 @@ def legend(axes: Any, handles: Sequence[Any], names: Sequence[str], **options: A
         text.set_text(name)
 
 
+def write_cells(axes: Any, values: Any, form: Callable[[float], str], *, dark: Any, fontsize: int = 9) -> None:
+    """Write values (n_rows, n_columns) into the cells of an image, in white where those are dark."""
+    for (row, column), value in np.ndenumerate(values):
+        style = {"ha": "center", "va": "center", "fontsize": fontsize}
+        axes.text(column, row, form(value), color="white" if dark[row, column] else "black", **style)
+    axes.minorticks_off()
+
+
 def pareto(summary: Summary, path: Path) -> list[Path]:
     """Draw the primary metric's change against LUT along the search, with the budget line, and return the files.
 
@@ -143,10 +151,7 @@ def sensitivity_map(
         image = axes.imshow(values, aspect="auto", cmap="RdBu_r", norm=SymLogNorm(1.0, vmin=-largest, vmax=largest))
         axes.set_xticks(range(len(levels)), [f"{level:.0%}" for level in levels])
         axes.set_yticks(range(len(labels)), labels)
-        axes.minorticks_off()
-        for (row, column), value in np.ndenumerate(values):
-            colour = "white" if abs(value) > 0.3 * largest else "black"
-            axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=9, color=colour)
+        write_cells(axes, values, "{:.1f}".format, dark=np.abs(values) > 0.3 * largest)
         axes.set(xlabel="fraction cut")
         figure.colorbar(image, label=f"loss change [{label}]")
         return save(figure, path)

@@ -13,7 +13,6 @@ from hepprune.report.summary import FIGURES, Feedback
 
 _MARKERS = {"lut": "o", "ff": "s", "dsp": "D", "bram18": "^", "uram": "P", "latency_ns": "v"}
 PlanPoint = tuple[float, float, float]  # the largest share of any limit, the loss, its error
-_CELL_MARKERS = {"lut": "o", "ff": "s", "dsp": "D", "bram18": "^", "uram": "v"}
 
 
 def predicted_vs_measured(turns: Sequence[Feedback], path: Path) -> list[Path]:
@@ -23,12 +22,9 @@ def predicted_vs_measured(turns: Sequence[Feedback], path: Path) -> list[Path]:
     """
     with canvas() as (figure, axes):
         values: list[float] = []
+        costs = [(turn.estimate, turn.measured) for turn in turns if turn.measured is not None]
         for name, marker in _MARKERS.items():
-            pairs = [
-                (getattr(turn.estimate, name), getattr(turn.measured, name))
-                for turn in turns
-                if turn.measured is not None
-            ]
+            pairs = [(getattr(estimate, name), getattr(measured, name)) for estimate, measured in costs]
             known = [(turn, *pair) for turn, pair in enumerate(pairs, start=1) if all(pair)]
             if not known:
                 continue
@@ -133,7 +129,7 @@ def _draw_calibrated(axes: Any, below: Any, rows: Sequence[Prediction], colour: 
         for name in ("measured", "predicted", "calibrated", "relative_error")
     )
     resource = rows[0].resource
-    style = {"fmt": _CELL_MARKERS.get(resource, "x"), "color": colour, "markersize": 6, "capsize": 2}
+    style = {"fmt": _MARKERS.get(resource, "x"), "color": colour, "markersize": 6, "capsize": 2}
     for panel, scale in ((axes, 1.0), (below, measured)):
         panel.errorbar(measured, before / scale, **style, fillstyle="none", label=f"{resource.upper()}, cost model")
         error = after * doubt / scale

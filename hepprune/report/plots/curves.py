@@ -13,22 +13,15 @@ from hepprune.report.plots import canvas, save
 
 _MARKERS = "os^vD*Pp<>hX"
 PointColumns = Mapping[str, NDArray[Any]]
-_CLOCK_MARKERS = "osD^vP<>X*"  # one for each clock
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line: points x, y and the error of y, 0 where it is not known."""
+    """One line: scores at points x, without a bar where their error is not known."""
 
     label: str
     x: Sequence[float]
-    y: Sequence[float]
-    error: Sequence[float]
-
-    @classmethod
-    def of(cls, label: str, x: Sequence[float], scores: Sequence[Stated]) -> "Line":
-        """Return the line of scores."""
-        return cls(label, x, [score.value for score in scores], [score.error or 0.0 for score in scores])
+    scores: Sequence[Stated]
 
 
 def draw(
@@ -56,7 +49,9 @@ def draw(
             axes.axhline(score.value, color="black", linestyle="--", label=name)
             axes.axhspan(score.value - error, score.value + error, color="black", alpha=0.12, linewidth=0)
         for marker, curve in zip(_MARKERS * len(curves), curves, strict=False):
-            axes.errorbar(curve.x, curve.y, curve.error, fmt=f"{marker}-", markersize=5, capsize=2, label=curve.label)
+            values = [score.value for score in curve.scores]
+            errors = [score.error or 0.0 for score in curve.scores]
+            axes.errorbar(curve.x, values, errors, fmt=f"{marker}-", markersize=5, capsize=2, label=curve.label)
         if log_x:  # with plain numbers at 1, 2, 5 of each decade
             from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -83,7 +78,7 @@ def latency_against_lut(
     clocks = np.unique(whole["clock_ns"])
     with canvas(8.0, 6.0) as (figure, axes):
         for colour, strategy in enumerate(dict.fromkeys(whole["strategy"])):
-            for marker, clock in zip(_CLOCK_MARKERS * len(clocks), clocks, strict=False):
+            for marker, clock in zip(_MARKERS * len(clocks), clocks, strict=False):
                 mine = (whole["strategy"] == strategy) & (whole["clock_ns"] == clock)
                 _draw(axes, {name: column[mine] for name, column in whole.items()}, f"C{colour}", marker)
         for place in np.flatnonzero(_is_measured(whole)):
@@ -132,7 +127,7 @@ def _legend(axes: Any, whole: PointColumns, clocks: NDArray[Any], *, budget: boo
     entries: list[dict[str, Any]] = [
         {"color": f"C{place}", "marker": "o", "label": name} for place, name in enumerate(strategies)
     ]
-    marked = zip(_CLOCK_MARKERS * len(clocks), clocks, strict=False)
+    marked = zip(_MARKERS * len(clocks), clocks, strict=False)
     entries += [{"color": "grey", "marker": marker, "label": f"{clock:g} ns"} for marker, clock in marked]
     entries += [{"color": "black", "marker": "x", "mew": 2, "label": "measured"}] if _is_measured(whole).any() else []
     entries += [{"color": "black", "linestyle": "--", "label": "budget"}] if budget else []

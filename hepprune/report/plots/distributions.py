@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.metrics import Floats
-from hepprune.report.plots import canvas, legend, save
+from hepprune.report.plots import canvas, legend, save, write_cells
 from hepprune.report.plots.physics import MARKERS, Scored, WeightedValues, handle
 
 _BINS = 40
@@ -67,12 +67,9 @@ def confusion(forms: Mapping[str, Floats], truth: NDArray[Any], classes: Sequenc
             np.add.at(matrix, (truth, values.argmax(axis=1)), 1)
             matrix /= np.maximum(matrix.sum(axis=1, keepdims=True), 1)
             image = each.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
-            for (row, column), value in np.ndenumerate(matrix):
-                colour = "white" if value > 0.55 else "black"
-                each.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=10, color=colour)
+            write_cells(each, matrix, "{:.2f}".format, dark=matrix > 0.55, fontsize=10)
             each.set_xticks(range(n_classes), classes, parse_math=False, fontsize=11, **turn)
             each.set_yticks(range(n_classes), classes, parse_math=False, fontsize=11)
-            each.minorticks_off()
             each.tick_params(length=0)
             each.set_xlabel("taken for")
             each.set_title(name, fontsize=12)
@@ -90,16 +87,12 @@ def of_values(before: Widths, after: Widths, path: Path) -> list[Path]:
     with canvas(0.5 * most + 4.0, 0.55 * len(after) + 1.8) as (figure, axes):
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         image = axes.imshow(shares, aspect="auto", cmap="Blues", vmin=0, vmax=1)
-        for (row, column), count in np.ndenumerate(counts):
-            if count:
-                colour = "white" if shares[row, column] > 0.55 else "black"
-                axes.text(column, row, f"{count:,.0f}", ha="center", va="center", fontsize=9, color=colour)
+        write_cells(axes, counts, lambda count: f"{count:,.0f}" if count else "", dark=shares > 0.55)
         there = [(row, before[name]) for row, name in enumerate(after) if name in before]
         means = [np.average(widths, weights=numbers) for _, (widths, numbers) in there]
         axes.plot(means, [row + 0.36 for row, _ in there], "^", color="C1", markersize=8, label="baseline, mean")
         axes.set_xticks(range(most + 1))
         axes.set_yticks(range(len(after)), list(after))
-        axes.minorticks_off()
         axes.set(xlabel="bits of a value", xlim=(-0.5, most + 0.5))
         axes.legend(fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
         figure.colorbar(image, label="fraction of the layer's values")
