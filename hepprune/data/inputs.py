@@ -143,4 +143,4 @@ JetInput = Columns | Image
 def values(each: JetInput) -> tuple[str, ...]:
     """Return the names of all values of an input, row by row: those of its features, or with the row in brackets."""
     rows = math.prod(each.shape[:-1])
-    return each.names if len(each.shape) == 1 else tuple(f"{n}[{row}]" for row in range(rows) for n in each.names)
+    return each.names if rows == 1 else tuple(f"{n}[{row}]" for row in range(rows) for n in each.names)

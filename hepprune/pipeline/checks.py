@@ -1,13 +1,12 @@
 """What a recipe, its model and the header of its data can be wrong about, found in the first seconds of a run."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from hepprune import training
-from hepprune.errors import NetworkError, RecipeError, unknown
+from hepprune.errors import NetworkError, RecipeError, explained, unknown
 from hepprune.firmware import rtl
 from hepprune.firmware.folders import check_names
 from hepprune.firmware.routes import ROUTES
@@ -24,18 +23,11 @@ from hepprune.synthesis import yosys
 _EXAMPLES = 64  # jets of noise, to choose types by
 
 
-@dataclass(frozen=True)
-class Checked:
-    """The model that a recipe brings, if it brings one, and why Verilog alone is written of it, if it is."""
-
-    model: Network | None
-    no_hls: str = ""
-
-
-def check(context: Context, stage: str) -> Checked:
+def check(context: Context, stage: str) -> tuple[Network | None, str]:
     """Refuse what a run that is measured at `stage` would meet only after jets are read and networks trained.
 
-    Where Verilog is measured, what hls4ml does not take is no reason to refuse.
+    Returns the model that the recipe brings, if it brings one, and why Verilog alone is written of it, if it is: where
+    that is measured, what hls4ml does not take is no reason to refuse.
 
     Raises:
         RecipeError: the recipe contradicts its model, its target or what can be predicted.
@@ -62,7 +54,7 @@ def check(context: Context, stage: str) -> Checked:
     _check_pruning(tagger, recipe)
     if recipe.settings().bits:
         bits.check(typed)
-    return Checked(model, no_hls)
+    return model, no_hls
 
 
 def check_jets(recipe: Recipe, baseline: Network, jets: taggers.Samples) -> None:
@@ -118,7 +110,5 @@ def _check_routes(typed: Network, recipe: Recipe) -> str:
 def _check_pruning(tagger: Network, recipe: Recipe) -> None:
     wanted = recipe.prune
     if wanted is not None:
-        try:
+        with explained(RecipeError, "prune:", NetworkError):
             plan.prune(tagger, sparsity=0.0, granularity=wanted.granularity, scope=wanted.scope, keep=wanted.keep)
-        except NetworkError as problem:
-            raise RecipeError(f"prune: {problem}") from problem

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hepprune.data.inputs import values
 from hepprune.data.jets import IS_FILLED
 from hepprune.data.scaling import Scaler
 from hepprune.errors import NetworkError
@@ -57,9 +58,9 @@ def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> I
     ports = list(zip(network.inputs, scalers.values(), strict=True))
     ends = network.raw_outputs if built.design else network.outputs  # firmware in Verilog has no head
     results = list(zip(ends, context.recipe.outputs.values(), strict=True))
-    values = [_value_names(scaler.feature_names, layer.n_features) for layer, scaler in ports]
+    read = [values(each) for each in context.recipe.data.columns.values()]
     named = [output.values for _, output in results]
-    inputs, outputs = (list(itertools.chain(*names)) for names in (values, named))
+    inputs, outputs = (list(itertools.chain(*names)) for names in (read, named))
     arriving, leaving = _layout(context, built, inputs=inputs, outputs=outputs)
     return Interface(
         name=context.recipe.name,
@@ -67,7 +68,7 @@ def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> I
         **_place(context, built),
         inputs=tuple(
             _input(*port, words, lsb=context.recipe.data.lsb)
-            for port, words in zip(ports, _shared(arriving, values), strict=True)
+            for port, words in zip(ports, _shared(arriving, read), strict=True)
         ),
         outputs=tuple(
             OutputPort(name=name, shape=network.shapes[name], meaning=_meaning(network[name], output.task), words=words)
@@ -131,9 +132,3 @@ def _type(layer: Input) -> Quantiser:
     if layer.result is None:
         raise NetworkError(f"input '{layer.name}' has no fixed-point type")
     return layer.result
-
-
-def _value_names(features: tuple[str, ...], n_values: int) -> list[str]:
-    """Return the names of an input's values, row by row: those of its features, or with the row in brackets."""
-    rows = n_values // len(features)
-    return list(features) if rows == 1 else [f"{name}[{row}]" for row in range(rows) for name in features]

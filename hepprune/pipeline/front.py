@@ -49,7 +49,7 @@ def front(recipe: Recipe, *, build: Path, executor: Executor | None = None, trac
 
 def _front(context: Context) -> Front:
     with context.step("checking recipe, model and data"):
-        model = checks.check(context, pricing.own_stage(context.recipe)).model
+        model, _ = checks.check(context, pricing.own_stage(context.recipe))
     jets = taggers.read_jets(context)
     baseline = taggers.baseline(context, jets, model)
     checks.check_jets(context.recipe, baseline, jets)

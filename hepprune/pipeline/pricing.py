@@ -29,17 +29,12 @@ def own(context: Context, known: Calibration | None = None) -> Price:
 
     What a tool measured, `known`, corrects only the second: adder graphs are solved exactly.
     """
-    return price_at(context, own_stage(context.recipe), _of_own(context, known))
-
-
-def _of_own(context: Context, known: Calibration | None) -> Calibration | None:
-    return None if tools.is_rtl(context.recipe) else known
+    return price_at(context, own_stage(context.recipe), None if tools.is_rtl(context.recipe) else known)
 
 
 def naming(context: Context, known: Calibration | None) -> list[Any]:
     """Return what the own price depends on beside target and strategy, for the keys of what is made by it."""
-    used = _of_own(context, known)
-    return [] if used is None else [asdict(used)]
+    return [] if known is None or tools.is_rtl(context.recipe) else [asdict(known)]
 
 
 def own_stage(recipe: Recipe) -> str:

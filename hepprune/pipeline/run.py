@@ -48,13 +48,13 @@ def _run(context: Context, *, plots: bool) -> Summary:
     recipe, build = context.recipe, context.build
     with context.step("checking recipe, model and data"):
         stage = tools.check(recipe).stage
-        found = checks.check(context, stage)
-        if found.no_hls:
-            log.warning("no HLS project will be written, Verilog alone: %s", found.no_hls)
-            context, stage = replace(context, no_hls=found.no_hls), tools.check(recipe, hls=False).stage
+        model, no_hls = checks.check(context, stage)
+        if no_hls:
+            log.warning("no HLS project will be written, Verilog alone: %s", no_hls)
+            context, stage = replace(context, no_hls=no_hls), tools.check(recipe, hls=False).stage
     jets = taggers.read_jets(context)
     with tools.compiling() as compiled:
-        baseline = taggers.baseline(context, jets, found.model)
+        baseline = taggers.baseline(context, jets, model)
         checks.check_jets(recipe, baseline, jets)
         pruned = taggers.pruned(context, baseline, jets)
         curves = taggers.sensitivities(context, pruned, jets)
@@ -80,8 +80,8 @@ def _run(context: Context, *, plots: bool) -> Summary:
     compared = outcome.Compared(baseline=whole, compressed=compressed, uniform=uniform)
     with context.step("summary and plots"):
         summary = outcome.summarise(context, start, turns, compared)
-        model, no_model = outcome.came_back(context, compressed.network, found.model)
-        files = outcome.files(context, compressed, jets) | model
+        written, no_model = outcome.came_back(context, compressed.network, model)
+        files = outcome.files(context, compressed, jets) | written
         pictured = pictures.keep(context, start, turns[-1], compared)
         files |= pictures.draw(summary, *pictured, build / "plots") if plots else {}
     summary = replace(summary, files=files, no_model=no_model, seconds=dict(context.seconds))
@@ -104,7 +104,7 @@ def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, 
     with devices.on(recipe.device, unless_asked=True):
         context = Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track)
         stage = pricing.own_stage(recipe)
-        model = checks.check(context, stage).model
+        model, _ = checks.check(context, stage)
         jets = taggers.read_jets(context)
         baseline = taggers.baseline(context, jets, model)
         curves = taggers.sensitivities(context, baseline, jets)

@@ -95,8 +95,8 @@ def study(
 
 
 def _studied(bench: Bench, synthesis: SynthesisRequest, out: Path | None, track: Track) -> Study:
-    priced, evaluation = bench.priced(track), bench.evaluation
-    points = priced.points
+    evaluation = bench.evaluation
+    points, illegal, notes = bench.priced(track)
     awaited: tuple[str, ...] = ()
     if out is not None and synthesis.n != 0:
         candidates = fronts.marked(points, evaluation.metric)
@@ -107,10 +107,10 @@ def _studied(bench: Bench, synthesis: SynthesisRequest, out: Path | None, track:
         target=bench.target.name,
         io_type=bench.io_type,
         points=fronts.marked(points, evaluation.metric),
-        illegal=priced.illegal,
+        illegal=illegal,
         metric=evaluation.metric,
         n_jets=0 if evaluation.judged is None else len(evaluation.judged),
-        notes=priced.notes,
+        notes=notes,
         awaited=awaited,
     )
 

@@ -52,15 +52,6 @@ class EvaluationJets:
         return store.value(dict[str, Stated], "scores", [identity(network), sample.key, names], make)
 
 
-@dataclass(frozen=True)
-class PricedPoints:
-    """The legal points, how many combinations are none by the reason, and what was assumed."""
-
-    points: tuple[Point, ...]
-    illegal: dict[str, int]
-    notes: tuple[str, ...]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """What all points of a study share."""
@@ -78,8 +69,8 @@ class Bench:
         network = self.networks[setting.model]
         return variant(network, self.evaluation.features(network), bits=setting.bits, sparsity=setting.sparsity)
 
-    def priced(self, track: Track) -> "PricedPoints":
-        """Return the legal points, and how many combinations are none, by the reason.
+    def priced(self, track: Track) -> tuple[tuple[Point, ...], dict[str, int], tuple[str, ...]]:
+        """Return the legal points, how many combinations are none, by the reason, and what was assumed.
 
         Raises:
             RecipeError: there is no legal one.
@@ -95,7 +86,7 @@ class Bench:
         if not points:
             ((worst, n),) = illegal.most_common(1)
             raise RecipeError(f"none of {len(settings):,} combinations is legal; of {n:,} of them: {worst}")
-        return PricedPoints(tuple(points), dict(illegal), tuple(notes))
+        return tuple(points), dict(illegal), tuple(notes)
 
     def _of_network(self, settings: list[Setting], illegal: Counter[str], notes: dict[str, None]) -> Iterator[Point]:
         """Yield the points of one network, and count what is none; those built alike differ in their clock alone."""
