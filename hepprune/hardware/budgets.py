@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from hepprune.errors import RecipeError, unknown
-from hepprune.hardware.resources import RESOURCES, Budget, Resources
+from hepprune.hardware.resources import RESOURCES, Budget
 from hepprune.hardware.targets import Target
 
 _NS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
@@ -21,10 +21,7 @@ def resolve(target: Target, written: Iterable[str] = ()) -> Budget:
     Raises:
         RecipeError: a limit cannot be read, has the wrong unit, or is more than the chip or less than a cycle.
     """
-    own = dict(read(target, text) for text in written)
-    latency, interval = own.pop("latency_ns", target.budget.latency_ns), own.pop("interval_cycles", None)
-    cycles = target.budget.interval_cycles if interval is None else int(interval)
-    budget = Budget(latency, cycles, Resources(**(target.budget.resources.known() | own)))
+    budget = target.budget.holding(dict(read(target, text) for text in written))
     check(target, budget)
     return budget
 

@@ -134,6 +134,12 @@ class Budget:
     interval_cycles: int | None = None
     resources: Resources = field(default_factory=Resources)
 
+    def holding(self, limits: Mapping[str, float]) -> "Budget":
+        """Return a budget in which these limits, by name, take the place of its own."""
+        known = self.limits() | dict(limits)
+        latency, cycles = known.pop("latency_ns", None), known.pop("interval_cycles", None)
+        return Budget(latency, None if cycles is None else int(cycles), Resources(**known))
+
     def limits(self) -> dict[str, float]:
         """Return every limit that is set, by name."""
         own = {"latency_ns": self.latency_ns, "interval_cycles": self.interval_cycles}

@@ -9,7 +9,8 @@ from hepprune.errors import BudgetMissedError, ReportError
 from hepprune.firmware.routes import Built
 from hepprune.hardware import calibration
 from hepprune.hardware.calibration import Calibration, Pair
-from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources, figure
+from hepprune.hardware.resources import Budget, Estimate, Measurement, figure
+from hepprune.hardware.targets.files import HardLimits
 from hepprune.metrics.scores import Difference, headline
 from hepprune.network import Network
 from hepprune.pipeline import evidence
@@ -76,13 +77,8 @@ class Start:
 
 def asked(context: Context) -> Budget:
     """Return the recipe's budget without its share of the baseline; what it leaves open is the target's."""
-    wanted, target = context.recipe.budget, context.target.budget
-    own = Resources(lut=wanted.lut, ff=wanted.ff, dsp=wanted.dsp, bram18=wanted.bram18)
-    return Budget(
-        target.latency_ns if wanted.latency_ns is None else wanted.latency_ns,
-        target.interval_cycles if wanted.interval_cycles is None else wanted.interval_cycles,
-        Resources(**(target.resources.known() | own.known())),
-    )
+    own = {*HardLimits.model_fields}
+    return context.target.budget.holding(context.recipe.budget.model_dump(include=own, exclude_none=True))
 
 
 def resolve(context: Context, baseline_lut: float) -> Budget:

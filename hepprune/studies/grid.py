@@ -1,6 +1,6 @@
 """The grid of a latency study: every combination of model, bits, sparsity, strategy, knobs and clock."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -92,20 +92,16 @@ class Grid:
 
         Those of the same network follow each other, and of these the ones that are built alike.
         """
-        networks = product(dict.fromkeys(self.bits), dict.fromkeys(self.sparsities))
-        factors = list(product(dict.fromkeys(self.reuse_factors), dict.fromkeys(self.parallelizations)))
-        knobs = product(networks, dict.fromkeys(self.strategies), factors)
-        for (bits, sparsity), strategy, (factor, parallel) in knobs:
-            for clock in dict.fromkeys(clock_ns if clock is None else clock for clock in self.clocks_ns):
-                yield Setting(
-                    model=model,
-                    bits=bits,
-                    sparsity=sparsity,
-                    strategy=strategy,
-                    reuse_factor=factor,
-                    parallelization=parallel,
-                    clock_ns=clock,
-                )
+        axes: dict[str, Iterable[Any]] = {
+            "bits": self.bits,
+            "sparsity": self.sparsities,
+            "strategy": self.strategies,
+            "reuse_factor": self.reuse_factors,
+            "parallelization": self.parallelizations,
+            "clock_ns": (clock_ns if clock is None else clock for clock in self.clocks_ns),
+        }
+        for values in product(*map(dict.fromkeys, axes.values())):
+            yield Setting(model=model, **dict(zip(axes, values, strict=True)))
 
     def refusal(self, setting: Setting, network: Network) -> str | None:
         """Return why a combination is none of its own, whatever the network's sizes; None where nothing is wrong."""

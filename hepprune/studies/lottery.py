@@ -164,8 +164,9 @@ def _rounds(draw: Draw, game: Game, seed: int, keep: Store) -> Iterator[Trial]:
 
 
 def _early(network: Network, game: Game, seed: int, keep: Store) -> Network:
-    short = replace(game.fit, epochs=game.rewind_epochs)
-    return _trained(network, replace(game, fit=short), seed, keep) if game.rewind_epochs else network
+    if not game.rewind_epochs:
+        return network
+    return _trained(network, replace(game, fit=replace(game.fit, epochs=game.rewind_epochs)), seed, keep)
 
 
 def _trained(network: Network, game: Game, seed: int, keep: Store) -> Network:

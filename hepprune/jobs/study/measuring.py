@@ -6,13 +6,13 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from hepprune import synthesis
 from hepprune.errors import NetworkError, RecipeError, ToolMissingError
 from hepprune.firmware.routes import ROUTES, Built, Order
 from hepprune.hardware import calibration, cost
 from hepprune.hardware.calibration import Calibration
+from hepprune.hardware.resources import Measurement
 from hepprune.jobs import farm
 from hepprune.jobs.study.pricing import Bench
 from hepprune.pipeline import firmware
@@ -102,9 +102,11 @@ def measured(
     with Ledger(folder / "ledger.sqlite") as book:
         done = _done(works, book)
         left = [work for work in works if work.key not in done and work.tool.name != elsewhere.NAME]
-        done |= _run(left, book, wanted, track)
+        failures = _run(left, book, wanted, track)
+        done |= _done(left, book)
     for work in works:
-        known[work.place] = replace(points[work.place], **done.get(work.key, {}))
+        key, point = work.key, points[work.place]
+        known[work.place] = replace(point, measurement=done.get(key), failure=failures.get(key))
     awaited = [work for work in works if work.tool.name == elsewhere.NAME and work.key not in done]
     instructions = (str(elsewhere.awaited(work.key, work.tool.stage, folder, [work.project])) for work in awaited)
     return tuple(known), tuple(instructions)
@@ -126,13 +128,14 @@ def _written(place: int, point: Point, bench: Bench, tool: synthesis.Tool, folde
     return _Work(place=place, tool=tool, key=key, project=project)
 
 
-def _done(works: Sequence[_Work], book: Ledger) -> dict[str, dict[str, Any]]:
+def _done(works: Sequence[_Work], book: Ledger) -> dict[str, Measurement]:
     found = {work.key: book.measurement(work.key, stage=work.tool.stage) for work in works}
-    return {key: {"measurement": measured} for key, measured in found.items() if measured is not None}
+    return {key: measured for key, measured in found.items() if measured is not None}
 
 
-def _run(works: Sequence[_Work], book: Ledger, wanted: SynthesisRequest, track: Track) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+def _run(works: Sequence[_Work], book: Ledger, wanted: SynthesisRequest, track: Track) -> dict[str, str]:
+    """Run tools and record what comes of it, and return why designs were not measured, by their keys."""
+    failures: dict[str, str] = {}
     for name in dict.fromkeys(work.tool.name for work in works):
         mine = [work for work in works if work.tool.name == name]
         runs = farm.synthesise(
@@ -140,11 +143,9 @@ def _run(works: Sequence[_Work], book: Ledger, wanted: SynthesisRequest, track: 
         )
         for work, run in zip(mine, runs, strict=True):
             book.record(work.key, run.measurement, run.failure)
-            if run.measurement is not None:
-                found[work.key] = {"measurement": run.measurement}
             if run.failure is not None:
-                found[work.key] = {"failure": run.failure.sentence}
-    return found
+                failures[work.key] = run.failure.sentence
+    return failures
 
 
 def learned(points: Sequence[Point], book: Path, stage: str) -> tuple[Point, ...]:
