@@ -39,7 +39,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Choose sparsity, granularity, reuse factor and bits of every layer so that a budget holds and least is lost."""
-    from hepprune.jobs import planning
+    from hepprune.jobs import planning, sources
     from hepprune.jobs.planning.whole_networks import PlanSettings
     from hepprune.search.plans.variants import ChoiceGrid
 
@@ -63,20 +63,13 @@ def search(
         n_trials=trials,
         seed=seed,
     )
+    names = sources.told_apart([Path(model.partition(":")[0]).stem for model in models])
+    named = dict(zip(names, models, strict=True))
     limits, place = (*recipe.limits, *(budget or ())), target or recipe.target
     with Screen() as screen:
-        found = planning.search(_named(models), data, place, settings=settings, budget=limits, out=out, track=screen)
+        found = planning.search(named, data, place, settings=settings, budget=limits, out=out, track=screen)
     steps = [_steps(found)] if found.solution.steps else []
     show(found, lambda: [*steps, _plan(found), *_verdict(found)], as_json=as_json)
-
-
-def _named(models: list[str]) -> dict[str, str]:
-    """Return the models by the name of their file, told apart where two are the same."""
-    names = [Path(model.partition(":")[0]).stem for model in models]
-    return {
-        name if names.count(name) == 1 else f"{name}_{place}": model
-        for place, (name, model) in enumerate(zip(names, models, strict=True), start=1)
-    }
 
 
 def _steps(found: Any) -> Table:

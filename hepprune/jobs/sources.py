@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
+from itertools import count
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -115,6 +116,17 @@ def check_another_file(model: Any, path: Path) -> None:
     """
     if isinstance(model, str | Path) and Path(model).resolve() == path.resolve():
         raise NetworkError(f"'{path}' is the model itself; give another file to write")
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Return names, with the place behind those that are the same, or the next number that makes none of another."""
+    taken = {name for name in names if names.count(name) == 1}
+    found = []
+    for place, name in enumerate(names, start=1):
+        free = (text for n in count(place) if (text := f"{name}_{n}") not in taken)
+        found.append(name if names.count(name) == 1 else next(free))
+        taken.add(found[-1])
+    return found
 
 
 def _of_recipe(recipe: Recipe, build: Path, track: Track) -> Source:

@@ -1,6 +1,5 @@
 """A latency study: networks, ways to build them and clocks, all combined; priced, partly synthesised, priced again."""
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -129,14 +128,8 @@ def _named(models: Models, track: Track) -> Iterable[tuple[str, Network]]:
         yield from ((name, _read(model, track)) for name, model in models.items())
         return
     each = [models] if isinstance(models, str | Path | Network) else list(models)
-    names = [_name(model) for model in each]
-    taken = {name for name in names if names.count(name) == 1}
-    for place, (name, model) in enumerate(zip(names, each, strict=True), start=1):
-        own = name
-        if name not in taken:
-            own = next(text for n in itertools.count(place) if (text := f"{name}_{n}") not in taken)
-            taken.add(own)
-        yield own, _read(model, track)
+    names = sources.told_apart([_name(model) for model in each])
+    yield from ((name, _read(model, track)) for name, model in zip(names, each, strict=True))
 
 
 def _name(model: Any) -> str:
