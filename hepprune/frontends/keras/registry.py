@@ -52,6 +52,7 @@ class Native:
     arguments: tuple[str | None, ...] = ()  # the keyword by which each arriving value is passed, None by position
     call: Mapping[str, Any] = field(default_factory=dict)  # the call's other keyword arguments
     arriving: tuple[Shape, ...] = ()  # the shapes of the values that it is called on
+    place: str = ""  # of a layer inside another: where in that one's group its arrays are
     shapes: Mapping[str, Shape] = field(default_factory=dict)  # to be filled with: of the values of its parts
 
     def part(self, suffix: str) -> str:
@@ -69,6 +70,12 @@ class Native:
     def refuse(self, reason: str) -> NetworkError:
         """Return the error that names this layer; the caller raises it."""
         return NetworkError(f"layer '{self.path}' ({self.kind}) {reason}")
+
+    def refuse_set(self, *keys: str) -> None:
+        """Refuse settings that are on and change what a layer computes."""
+        for key in keys:
+            if self.config.get(key):
+                raise self.refuse(f"has {key} set, which cannot be taken over")
 
     def expect(self, *shapes: Sequence[int]) -> tuple[Tensor, ...]:
         """Return the weights as float64 tensors, and refuse another number of them or other shapes."""
@@ -175,6 +182,11 @@ def register(
     return enter
 
 
+def lowered(native: Native) -> Parts:
+    """Return what a layer inside another becomes, given what it says that arrives."""
+    return LAYERS[native.kind].lower(native, native.arriving)
+
+
 def after(parts: Parts, *layers: Layer | None) -> Parts:
     """Return the parts with more layers, each of which reads the last before it (what arrives where there is none)."""
     for layer in layers:
@@ -186,6 +198,11 @@ def after(parts: Parts, *layers: Layer | None) -> Parts:
 def reading(parts: Parts, source: int | str) -> Parts:
     """Return parts of which those that read the first arriving value read another one."""
     return [replace(part, sources=tuple(source if s == 0 else s for s in part.sources)) for part in parts]
+
+
+def then(parts: Parts, more: Parts) -> Parts:
+    """Return parts and those behind them, which read the last one where they read what arrives."""
+    return [*parts, *(reading(more, parts[-1].layer.name) if parts else more)]
 
 
 def only(native: Native, arriving: tuple[Shape, ...]) -> Shape:
@@ -222,24 +239,24 @@ def rewrapped(entry: Mapping[str, Any], filled: Native) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key != "build_config"} | {"config": dict(filled.config)}
 
 
-@dataclass(frozen=True)
-class Inside:
-    """A layer inside another: how it is lowered and filled, and where in the file its arrays are."""
-
-    native: Native
-    place: str
-
-    def stored(self, filled: Native) -> dict[str, Floats]:
-        """Return the arrays of the filled layer at their places in the outer one."""
-        numbers = sorted((key for key in filled.stored if key.startswith("vars/")), key=lambda key: int(key[5:]))
-        arrays = {**filled.stored, **dict(zip(numbers, filled.weights, strict=True))}
-        return {f"{self.place}/{key}": array for key, array in arrays.items()}
-
-
-def inside(native: Native, place: str, **changes: Any) -> Inside:
+def inside(native: Native, place: str, **changes: Any) -> Native:
     """Return the layer that keeps its arrays below a place; only quantisers that the file has arrays for act."""
     spelt = next((p for p in (place, f"_{place}") if any(k.startswith(f"{p}/") for k in native.stored)), place)
     stored = {k.removeprefix(f"{spelt}/"): a for k, a in native.stored.items() if k.startswith(f"{spelt}/")}
-    numbers = sorted((key for key in stored if key.startswith("vars/")), key=lambda key: int(key[5:]))
-    weights = tuple(stored[key] for key in numbers)
-    return Inside(replace(native, stored=stored, weights=weights, **changes), spelt)
+    weights = tuple(stored[key] for key in _numbered(stored))
+    return replace(native, stored=stored, weights=weights, place=spelt, **changes)
+
+
+def with_insides(native: Native, filled: Iterable[Native], **config: Any) -> Native:
+    """Return a layer with other entries of its config and the arrays of those inside it, at their places."""
+    stored = dict(native.stored)
+    for each in filled:
+        arrays = {**each.stored, **dict(zip(_numbered(each.stored), each.weights, strict=True))}
+        stored = {key: array for key, array in stored.items() if not key.startswith(f"{each.place}/")}
+        stored |= {f"{each.place}/{key}": array for key, array in arrays.items()}
+    return replace(native, stored=stored, config={**native.config, **config})
+
+
+def _numbered(stored: Mapping[str, Floats]) -> list[str]:
+    """Return the places of a layer's own arrays, in their order."""
+    return sorted((key for key in stored if key.startswith("vars/")), key=lambda key: int(key[5:]))

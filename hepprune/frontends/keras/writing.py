@@ -14,6 +14,7 @@ from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.checking import acting, acting_arrays
 from hepprune.frontends.keras.files import KerasModel, Stored
 from hepprune.frontends.keras.graph import lower
+from hepprune.frontends.keras.layers.recurrent import has_two_biases
 from hepprune.frontends.keras.registry import LAYERS, Floats, Native
 from hepprune.frontends.keras.storing import resized, with_layers
 from hepprune.network import Layer, Lookup, Network, Recurrent, Weighted
@@ -95,7 +96,7 @@ def settled(network: Network, like: Network) -> Network:
                 latent.copy_(torch.where(limit >= digits.UNLIMITED, latent, used))
             elif name.endswith("bias"):  # a layer has none where training moved one that acts as zero
                 latent.copy_(torch.where(used == 0, used, latent))
-        if isinstance(layer, Recurrent) and not (layer.cell == "gru" and layer.reset_after):
+        if isinstance(layer, Recurrent) and not has_two_biases(layer):
             _add_biases(layer)
     return copy
 

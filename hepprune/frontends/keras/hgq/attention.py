@@ -9,13 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hepprune.frontends.keras.hgq.contracted import contracted, fill_contracted
-from hepprune.frontends.keras.hgq.kernels import EINSUM
-from hepprune.frontends.keras.hgq.sums import fill_softmax, softmax
 from hepprune.frontends.keras.hgq.tables import places_of
 from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
 from hepprune.frontends.keras.layers.attention import roles_of
-from hepprune.frontends.keras.registry import Inside, Native, Part, Parts, after, inside, reading
+from hepprune.frontends.keras.registry import LAYERS, Native, Part, Parts, after, inside, lowered, reading, with_insides
 from hepprune.network import Einsum, Layer, Shape, Shared
 
 logger = logging.getLogger(__name__)
@@ -29,11 +26,10 @@ _PLACES = {role: f"{role}_dense" for role in ("query", "key", "value", "output")
     "lin_value": "_lin_v_proj",
 }
 _TABLES = ("n_hl", "d_hl", "subnn_activation", "batch_norm", "bn_center", "bn_scale", "bn_epsilon")
-_WAYS = {"QEinsumDense": EINSUM, "QEinsumDenseT": (contracted, fill_contracted)}
 _FUSED = {"none": (), "kv": ("key", "value"), "qkv": ("query", "key", "value")}
 
 
-def _projection(native: Native, role: str, shape: Shape) -> Inside:
+def _projection(native: Native, role: str, shape: Shape) -> Native:
     equation, bias = _EQUATIONS[role]
     name = native.name if role == "output" else native.part(role)
     by_tables = native.kind.endswith("T") and (bias != "" or native.config.get("lin_kv_proj_mode") != "dense")
@@ -42,16 +38,16 @@ def _projection(native: Native, role: str, shape: Shape) -> Inside:
     inner = _with_shared_input(native, found, role)
     confs = {f"{end}_conf": native.config.get(f"qkvo_{end}_conf") for end in ("iq", "kq", "bq", "oq", "toq")}
     for end in ("iq", "bq", "oq"):
-        if not any(key.startswith(f"{end}/") for key in inner.native.stored):
+        if not any(key.startswith(f"{end}/") for key in inner.stored):
             confs[f"{end}_conf"] = None
     if by_tables:
         biased = native.config.get("use_bias", True) and role != "key"
         confs |= {key: native.config.get(key) for key in _TABLES}
     else:
-        biased = len([array for array in inner.native.weights if array.ndim]) > 1
+        biased = len([array for array in inner.weights if array.ndim]) > 1
     config = {"equation": equation, "bias_axes": bias or None if biased else None, "output_shape": None}
-    made = replace(inner, native=replace(inner.native, config={**config, **confs}))
-    if len(_kernel(made.native)) != len(equation.split(",")[1].split("->")[0]):
+    made = replace(inner, config={**config, **confs})
+    if len(_kernel(made)) != len(equation.split(",")[1].split("->")[0]):
         raise native.refuse(f"has no kernel of its {role}")
     return made
 
@@ -64,49 +60,49 @@ def _kernel(native: Native) -> Shape:
     return next((array.shape for array in native.weights if array.ndim), ())
 
 
-def _with_shared_input(native: Native, found: Inside, role: str) -> Inside:
+def _with_shared_input(native: Native, found: Native, role: str) -> Native:
     """Return a projection with the input quantiser that fused ones share, which the file holds once."""
     fused = _FUSED.get(str(native.config.get("fuse", "none")))
     if fused is None:
         raise native.refuse(f"fuses {str(native.config['fuse'])[:40]}; known are {', '.join(_FUSED)}")
-    if role not in fused or any(key.startswith("iq/") for key in found.native.stored):
+    if role not in fused or any(key.startswith("iq/") for key in found.stored):
         return found
     prefixes = [f"{_PLACES[other]}/iq/" for other in fused]
     shared = {key[key.index("iq/") :]: array for key, array in native.stored.items() if key.startswith(tuple(prefixes))}
-    return replace(found, native=replace(found.native, stored={**shared, **found.native.stored}))
+    return replace(found, stored={**shared, **found.stored})
 
 
-def _softmax(native: Native, shape: Shape) -> Inside:
+def _softmax(native: Native, shape: Shape) -> Native:
     config = native.config
     confs = {key: config.get(f"softmax_{key}") for key in ("exp_iq_conf", "exp_oq_conf", "inv_iq_conf", "inv_oq_conf")}
     scale = 1.0 / math.sqrt(float(native.size("key_dim")))
     plain = {"axes": [-1], "stable": config.get("stable_softmax", True), "input_scaler": scale}
-    found = inside(native, "_softmax", name=native.part("softmax"), kind="QSoftmax", arriving=(shape,))
     described = {**plain, **confs, "oq_conf": config.get("softmax_oq_conf"), "iq_conf": None}
-    return replace(found, native=replace(found.native, config=described))
+    name = native.part("softmax")
+    return inside(native, "_softmax", name=name, kind="QSoftmax", arriving=(shape,), config=described)
 
 
-def _insides(native: Native) -> dict[str, Inside]:
+def _insides(native: Native) -> dict[str, Native]:
     """Return the projections and the softmax, in the order that they run."""
     shapes = {role: native.arriving[number] for role, number in roles_of(native, native.arriving, "query").items()}
-    found: dict[str, Inside] = {}
+    found: dict[str, Native] = {}
     if native.kind.startswith("QLinformer"):
         for role in ("key", "value"):
             if role == "key" or not native.config.get("share_kv_proj"):
                 mixing = found[f"lin_{role}"] = _projection(native, f"lin_{role}", shapes[role])
-            shapes[role] = (_kernel(mixing.native)[1], shapes[role][1])
+            shapes[role] = (_kernel(mixing)[1], shapes[role][1])
     for role in ("query", "key", "value"):
         found[role] = _projection(native, role, shapes[role])
-    heads, value_dim = _kernel(found["value"].native)[1:]
+    heads, value_dim = _kernel(found["value"])[1:]
     found["softmax"] = _softmax(native, (heads, shapes["query"][0], shapes["key"][0]))
     found["output"] = _projection(native, "output", (shapes["query"][0], heads, value_dim))
     return found
 
 
-def _check(native: Native, insides: Mapping[str, Inside]) -> None:
+def _check(native: Native, insides: Mapping[str, Native]) -> None:
     if not native.kind.endswith("T") and native.config.get("lin_kv_proj_mode", "dense") != "dense":
         raise native.refuse("mixes keys and values by tables, which a layer of this class does not")
-    if any(key.startswith("iq/") for key in insides["softmax"].native.stored):
+    if any(key.startswith("iq/") for key in insides["softmax"].stored):
         logger.warning("layer '%s': its softmax' input quantiser is left out, as HGQ2 does since 0.1.9", native.path)
 
 
@@ -121,8 +117,8 @@ def attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         last[role] = lowered[-1].layer.name
 
     for role in (role for role in insides if role not in {"softmax", "output"}):
-        inner, of = insides[role].native, role.removeprefix("lin_")
-        mixed, before = _WAYS[inner.kind][0](inner, inner.arriving), last[of]
+        inner, of = insides[role], role.removeprefix("lin_")
+        mixed, before = lowered(inner), last[of]
         run(of, mixed, before)
         if role == "lin_key" and "lin_value" not in insides:  # one kernel for both
             if last["value"] == before:
@@ -131,41 +127,33 @@ def attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
                 run("value", _again(replace(inner, name=native.part("lin_value")), mixed), last["value"])
     scores = Einsum(native.part("scores"), "qhd,khd->hqk")
     parts.append(Part(scores, (last["query"], last["key"])))
-    run("softmax", softmax(insides["softmax"].native, insides["softmax"].native.arriving), scores.name)
+    run("softmax", lowered(insides["softmax"]), scores.name)
     context = Einsum(native.part("context"), "hqk,khd->qhd")
     parts.append(Part(context, (last["softmax"], last["value"])))
-    projected = insides["output"].native
-    run("output", _WAYS[projected.kind][0](projected, projected.arriving), context.name)
+    run("output", lowered(insides["output"]), context.name)
     return after(parts, *value_quantiser(native, ("attended", *ends(native)[1][1:])))
 
 
 def _again(native: Native, first: Parts) -> Parts:
     """Return the parts of a projection that has the arrays of another one."""
-    pairs = zip(_WAYS[native.kind][0](native, native.arriving), first, strict=True)
     return [
         replace(part, layer=Shared(part.layer.name, one.layer.name)) if part.layer.state_dict() else part
-        for part, one in pairs
+        for part, one in zip(lowered(native), first, strict=True)
     ]
 
 
 def fill_attention(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native attention with the arrays and quantisers that the network has now."""
-    stored, kernels = dict(native.stored), dict[str, Shape]()
-    for role, inner in _insides(native).items():
-        if role == "softmax":
-            stored |= inner.stored(fill_softmax(replace(inner.native, shapes=native.shapes), layers))
-            continue
-        filled = _WAYS[inner.native.kind][1](replace(inner.native, shapes=native.shapes), layers)
-        stored |= inner.stored(filled)
-        kernels[role] = _kernel(filled)
-    stored |= value_bits(native, layers, ("attended", *ends(native)[1][1:]))
-    return replace(native.filled(**_sizes(native, kernels)), stored=stored)
+    filled = {role: LAYERS[inner.kind].fill(inner, layers) for role, inner in _insides(native).items()}
+    found = with_insides(native, filled.values(), **_sizes(native, filled))
+    bits = value_bits(native, layers, ("attended", *ends(native)[1][1:]))
+    return replace(found, stored={**found.stored, **bits})
 
 
-def _sizes(native: Native, kernels: Mapping[str, Shape]) -> dict[str, Any]:
+def _sizes(native: Native, filled: Mapping[str, Native]) -> dict[str, Any]:
     """Return what the kernels' shapes say in the config; without one of its own, the output is as wide as the query."""
-    query, value, output = (kernels[role] for role in ("query", "value", "output"))
+    query, value, output = (_kernel(filled[role]) for role in ("query", "value", "output"))
     as_query = native.config.get("output_shape") is None and output[-1] == query[0]
-    mixed = {"lin_kv_proj_dim": [kernels["lin_key"][1]]} if "lin_key" in kernels else {}
+    mixed = {"lin_kv_proj_dim": [_kernel(filled["lin_key"])[1]]} if "lin_key" in filled else {}
     out = None if as_query else [output[-1]]
     return {"num_heads": query[1], "key_dim": query[2], "value_dim": value[2], "output_shape": out, **mixed}

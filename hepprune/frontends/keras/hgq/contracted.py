@@ -16,8 +16,8 @@ from hepprune.frontends.keras.hgq.filling import fill_tables
 from hepprune.frontends.keras.hgq.tables import MAX_ENTRIES, norm_names, places_of, tables
 from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
 from hepprune.frontends.keras.layers.activations import activation
-from hepprune.frontends.keras.layers.einsum import Contraction, contraction, moved, shaped
-from hepprune.frontends.keras.registry import Floats, Native, Parts, after, reading
+from hepprune.frontends.keras.layers.einsum import Contraction, between_moves, contraction, output_shape
+from hepprune.frontends.keras.registry import Floats, Native, Parts, after
 from hepprune.network import Layer, Shape
 
 
@@ -132,13 +132,8 @@ def contracted(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
     """Return a QDenseT, what moves the axes around it, and the function and the quantiser of what goes out."""
     layout = _layout(native)
     axes, inner = layout.axes, _as_dense(native, layout)
-    order, left = axes.free + axes.shared + axes.summed, axes.free + axes.neurons
-    parts = moved(native, [], "front", [axes.reads.index(c) for c in order])
-    parts = shaped(native, parts, "flat", axes.shape(order), _flat(axes))
-    made = tables(inner, inner.arriving)
-    parts = [*parts, *(reading(made, parts[-1].layer.name) if parts else made)]
-    parts = shaped(native, parts, "split", (*_flat(axes)[:-1], axes.size(axes.new)), axes.shape(left))
-    parts = moved(native, parts, "back", [left.index(c) for c in axes.puts])
+    flat = _flat(axes)
+    parts = between_moves(native, axes, tables(inner, inner.arriving), flat, (*flat[:-1], axes.size(axes.new)))
     return after(parts, activation(native), *value_quantiser(native, ends(native)[1]))
 
 
@@ -146,7 +141,7 @@ def fill_contracted(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native layer with the functions of the inputs, outputs and edges that the network has now."""
     layout = _layout(native)
     axes = layout.axes
-    filled = fill_tables(replace(_as_dense(native, layout), shapes=native.shapes), layers)
+    filled = fill_tables(_as_dense(native, layout), layers)
     n_in, n_out = filled.stored[places_of(native)[-1][0]].shape[len(axes.shared) :][:2]
     now = axes.resized(n_out * axes.size(axes.shared), n_in, axes.size(axes.shared))
     if now is None:
@@ -163,15 +158,6 @@ def fill_contracted(native: Native, layers: Mapping[str, Layer]) -> Native:
                 rows = np.pad(rows, [*[(0, 0)] * (rows.ndim - 2), (0, missing), (0, 0)])
             stored[key] = after_it.back(rows, letters, old)
     stored |= value_bits(native, layers, ends(native)[1])
-    return replace(native.filled(output_shape=_output(native, now)), stored=stored, weights=_weights(native, stored))
-
-
-def _output(native: Native, axes: Contraction) -> Any:
-    before = native.config.get("output_shape")
-    listed = list(before) if isinstance(before, list | tuple) else [before]
-    sizes = [None if old is None else axes.sizes[c] for old, c in zip(listed, axes.puts[-len(listed) :], strict=True)]
-    return sizes if isinstance(before, list | tuple) else sizes[0]
-
-
-def _weights(native: Native, stored: Mapping[str, Floats]) -> tuple[Floats, ...]:
-    return tuple(stored[f"vars/{number}"] for number in range(len(native.weights)))
+    weights = tuple(stored[f"vars/{number}"] for number in range(len(native.weights)))
+    sized = native.filled(output_shape=output_shape(native, now.shape(now.puts)))
+    return replace(sized, stored=stored, weights=weights)

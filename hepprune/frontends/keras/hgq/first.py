@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from hepprune.errors import explained
 from hepprune.fixed.quantisers import FixedPoints
+from hepprune.frontends.checking import acting_arrays
 from hepprune.frontends.keras.hgq.floats import grouped
-from hepprune.frontends.keras.hgq.kernels import by_columns
 from hepprune.frontends.keras.hgq.types import arranged, each, holding, plain, spread
 from hepprune.frontends.keras.layers import activations, weighted
-from hepprune.frontends.keras.qkeras.layers import by_rows
-from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, after, only
+from hepprune.frontends.keras.layers.weighted import Form, by_columns, by_rows
+from hepprune.frontends.keras.registry import LAYERS, Floats, LayerKind, Native, Part, Parts, after, only
 from hepprune.network import Activation, Layer, Merge, Shape, Weighted
 
 _INTEGER = 25  # bits of a value, its sign included; float32 holds no more
@@ -118,8 +119,10 @@ def _folded(native: Native, kernel: Floats, bias: Floats) -> tuple[Floats, Float
     return (single["kernel"] * scale).double().numpy(), moved.double().numpy()
 
 
-def _kernel(lower: Lower) -> Lower:
-    def typed(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+def _kernel(form: Form) -> LayerKind:
+    """Return what lowers and what fills a layer with a kernel."""
+
+    def lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         if native.config.get("padding") == "causal" or native.config.get("data_format") == "channels_first":
             raise native.refuse("pads causally or keeps channels first, which cannot be taken over")
         named, biased = _arrays(native), bool(native.config.get("use_bias", True))
@@ -129,10 +132,25 @@ def _kernel(lower: Lower) -> Lower:
         bias = _array(native, "bias", (n_out,)) if biased else np.zeros(n_out)
         kernel, bias = _folded(native, named["kernel"], bias)
         bare = replace(native, kind=native.kind.removesuffix("BatchNorm"))
-        (part,) = lower(bare.filled([kernel, bias] if biased else [kernel]), arriving)
+        (part,) = form.lower(bare.filled([kernel, bias] if biased else [kernel]), arriving)
         return after(_typed(native, part, arriving, (kernel, bias)), activations.activation(native))
 
-    return typed
+    @torch.no_grad()
+    def fill(native: Native, layers: Mapping[str, Layer]) -> Native:
+        layer = native.holding(layers, Weighted)
+        acting = layer.rebuilt(**acting_arrays(layer))
+        plainly = form.fill(native, {**layers, native.name: acting})
+        named = dict(zip(("kernel", "bias"), plainly.weights, strict=False))
+        if not named.keys() <= set(_names(native)):
+            raise native.refuse("has no bias, as the network has now")
+        kind, n = _fixed(native, layer, "weight_type", tuple(layer.weight.shape)), layer.n_out
+        used = replace(kind, width=np.where(acting.weight.numpy() == 0, 0, kind.width))
+        named["kernel_bw"] = _grouped(native, "kernel_bw", each(used, by_columns))
+        named |= {name: np.zeros(n) for name in ("bn_beta", "moving_mean")}
+        named |= {"bn_gamma": np.ones(n), "moving_variance": np.full(n, float(np.float32(1 - _EPSILON)))}
+        return _fill_values(_renamed(native.filled(**plainly.config), named), layers)
+
+    return LayerKind(lower=lower, fill=fill, typed=True)
 
 
 def _typed(native: Native, part: Part, arriving: tuple[Shape, ...], arrays: tuple[Floats, Floats]) -> Parts:
@@ -179,10 +197,8 @@ def _grouped(native: Native, name: str, kind: FixedPoints) -> Floats:
     """Return the fraction bits of types in the shape that the file keeps them in, one for those that share them."""
     old, now = _arrays(native)[name].shape, kind.width.shape
     shape = tuple(1 if size == 1 else n for size, n in zip(old, now, strict=True))
-    try:
+    with explained(native.refuse, f"has one '{name}' where the network has several", ValueError):
         return grouped(kind.width - kind.integer, kind.width > 0, shape)
-    except ValueError as problem:
-        raise native.refuse(f"has one '{name}' where the network has several") from problem
 
 
 def _fixed(native: Native, layer: Layer, key: str, shape: Shape) -> FixedPoints:
@@ -205,27 +221,6 @@ def _fill_values(native: Native, layers: Mapping[str, Layer]) -> Native:
     return filled
 
 
-def _fill_kernel(fill: Fill) -> Fill:
-    @torch.no_grad()
-    def filled(native: Native, layers: Mapping[str, Layer]) -> Native:
-        layer = native.holding(layers, Weighted)
-        acting = layer.rebuilt(weight=layer.used_weight(), bias=layer.used_bias())
-        plainly = fill(native, {**layers, native.name: acting})
-        names = ("kernel", "bias")[: len(plainly.weights)]
-        if not set(names) <= set(_names(native)):
-            raise native.refuse("has no bias, as the network has now")
-        kind = _fixed(native, layer, "weight_type", tuple(layer.weight.shape))
-        used = replace(kind, width=np.where(acting.weight.numpy() == 0, 0, kind.width))
-        arrays = dict(zip(names, plainly.weights, strict=True))
-        arrays["kernel_bw"] = _grouped(native, "kernel_bw", each(used, by_columns))
-        n = layer.n_out
-        arrays |= {name: np.zeros(n) for name in ("bn_beta", "moving_mean")}
-        arrays |= {"bn_gamma": np.ones(n), "moving_variance": np.full(n, float(np.float32(1 - _EPSILON)))}
-        return _fill_values(_renamed(native.filled(**plainly.config), arrays), layers)
-
-    return filled
-
-
 def _fill_passive(native: Native, layers: Mapping[str, Layer]) -> Native:
     kind = native.kind.removeprefix("P")
     return replace(LAYERS[kind].fill(replace(native, kind=kind), layers), kind=native.kind)
@@ -239,9 +234,8 @@ def _signature(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return []
 
 
+_dense, _conv = _kernel(weighted.DENSE), _kernel(weighted.CONV)
 for _suffix in ("", "BatchNorm"):
-    _dense = LayerKind(lower=_kernel(weighted.dense), fill=_fill_kernel(weighted.fill_dense), typed=True)
-    _conv = LayerKind(lower=_kernel(weighted.conv), fill=_fill_kernel(weighted.fill_conv), typed=True)
     LAYERS |= {f"HDense{_suffix}": _dense, f"HConv1D{_suffix}": _conv, f"HConv2D{_suffix}": _conv}
 for _name, _lower in (("HQuantize", _quantize), ("HActivation", _activation), ("HAdd", _add)):
     LAYERS[_name] = LayerKind(lower=_lower, fill=_fill_values, typed=True)

@@ -1,59 +1,29 @@
 """Layers of HGQ2 with one kernel, each weight of which has a bit width of its own; of no bits, it is a pruned one."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.errors import explained
 from hepprune.fixed import FixedPoint
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq import types
+from hepprune.frontends.keras.hgq.floats import ValueTypes
 from hepprune.frontends.keras.hgq.values import between, with_bits
 from hepprune.frontends.keras.layers import einsum, weighted
 from hepprune.frontends.keras.layers.activations import with_activation
-from hepprune.frontends.keras.layers.einsum import Contraction, contraction, now
-from hepprune.frontends.keras.qkeras.layers import by_rows
+from hepprune.frontends.keras.layers.einsum import contraction, now
+from hepprune.frontends.keras.layers.weighted import Arrange, Form, Layout
 from hepprune.frontends.keras.registry import Fill, Floats, Lower, Native, Part, Parts
-from hepprune.network import Layer, Shape, Weighted
+from hepprune.network import Kernel, Layer, Shape, Weighted
 
-AnyArray = NDArray[Any]
 _EPSILON = 1e-7  # of Keras, where a layer has none of its own
 Fold = Callable[[Native], Native]  # to a layer with a kernel and a bias
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a kernel and a bias, and what goes with each of their values, are laid out in the Network and in Keras."""
-
-    rows: Callable[[AnyArray], AnyArray]
-    columns: Callable[[AnyArray], AnyArray]
-    bias_rows: Callable[[AnyArray], AnyArray] = np.ravel
-    bias_columns: Callable[[AnyArray], AnyArray] = np.ravel
-
-
-# What finds the layout of a native layer; of one that is filled, with the layer that it is filled from.
-FindLayout = Callable[[Native, Layer | None], Layout]
-
-
-def by_columns(kernel: AnyArray) -> AnyArray:
-    """Return Keras' (..., n_in, n_out) for (n_out, ..., n_in)."""
-    return np.moveaxis(kernel, 0, -1) if kernel.ndim > 2 else kernel.T
-
-
-def neurons_last(_native: Native, _layer: Layer | None) -> Layout:
-    """Return the layout of dense layers and convolutions."""
-    return Layout(by_rows, by_columns)
-
-
-def of_einsum(native: Native, layer: Layer | None) -> Layout:
-    """Return the layout of an EinsumDense."""
-    axes: Contraction = contraction(native) if layer is None else now(native, layer)
-    return Layout(axes.rows, axes.columns, axes.bias_rows, axes.bias_columns)
+Typed = tuple[Lower, Fill]  # of a layer with quantisers
 
 
 def without_counts(native: Native) -> Native:
@@ -82,35 +52,32 @@ def _typed(native: Native, part: Part, layout: Layout) -> Part:
     with explained(native.refuse, "has bit widths that do not fit its kernel or its bias", ValueError):
         weight_type = None if found is None else types.arranged(found, layout.rows, kernel.shape)
         bias_type = none if bias is None else types.plain(types.arranged(bias, layout.bias_rows, biases[0].shape))
-    kinds = {"weight_type": None if weight_type is None else types.plain(weight_type), "bias_type": bias_type}
-    if weight_type is None:
-        return replace(part, layer=layer.rebuilt(**kinds))
-    limit = torch.where(torch.as_tensor(types.nothing(weight_type)), 0, layer.digit_limit).to(torch.uint8)
-    return replace(part, layer=layer.rebuilt(weight=layer.weight * (limit > 0), digit_limit=limit, **kinds))
+    changes = {} if weight_type is None else typed(layer.matrix, weight_type)
+    return replace(part, layer=layer.rebuilt(**changes, bias_type=bias_type))
 
 
-def one_kernel(lower: Lower, find: FindLayout = neurons_last) -> Lower:
-    """Return the lowering of a layer with its quantisers, from that without them."""
+def typed(kernel: Kernel, kind: ValueTypes) -> dict[str, Any]:
+    """Return a layer's changes for the types of a kernel's weights; those of no bits are pruned."""
+    limit = torch.where(torch.as_tensor(types.nothing(kind)), 0, kernel.digit_limit).to(torch.uint8)
+    key = kernel.array.replace("weight", "digit_limit")
+    return {kernel.array: kernel.weight * (limit > 0), f"{kernel.array}_type": types.plain(kind), key: limit}
 
-    def quantised_lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+
+def one_kernel(form: Form) -> Typed:
+    """Return what lowers and what fills a layer with its quantisers, from what does without them."""
+
+    def lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         native = without_counts(native)
-        bare, layout = lower(native, arriving), find(native, None)
+        bare, layout = form.lower(native, arriving), form.layout(native, None)
         parts = [_typed(native, part, layout) if part.layer.name == native.name else part for part in bare]
         return between(native, with_activation(native, parts))
 
-    return quantised_lower
+    def fill(native: Native, layers: Mapping[str, Layer]) -> Native:
+        layer, bare = native.holding(layers, Weighted), without_counts(native)
+        filled = form.fill(bare, {**layers, native.name: _in_range(native, layer)})
+        return with_bits(with_counts(native, filled), layers, **_bits(native, layer, form.layout(bare, layer)))
 
-
-def fill_one_kernel(fill: Fill, find: FindLayout = neurons_last) -> Fill:
-    """Return what fills a layer with its quantisers, from what fills that without them."""
-
-    def quantised_fill(native: Native, layers: Mapping[str, Layer]) -> Native:
-        layer = native.holding(layers, Weighted)
-        filled = fill(without_counts(native), {**layers, native.name: _in_range(native, layer)})
-        bits = _bits(native, layer, find(without_counts(native), layer))
-        return with_bits(with_counts(native, filled), layers, **bits)
-
-    return quantised_fill
+    return lower, fill
 
 
 @torch.no_grad()
@@ -123,18 +90,25 @@ def _in_range(native: Native, layer: Weighted) -> Weighted:
 
 @torch.no_grad()
 def _bits(native: Native, layer: Weighted, layout: Layout) -> dict[str, Floats]:
-    """Return the widths of a kernel, none where a weight is pruned, and of a bias, in the layout of Keras."""
-    weight, bias, bits = layer.used_weight().double().numpy(), layer.used_bias().double().numpy(), dict[str, Floats]()
+    """Return the widths of a kernel and of a bias."""
+    bias, bits = layer.used_bias().double().numpy(), dict[str, Floats]()
     if not types.is_none(native.config.get("kq_conf")):
-        kind = types.spread(native, layer.weight_type, weight.shape)
-        if isinstance(kind, FixedPoints):
-            kind = replace(kind, width=np.where(layer.digit_limit.numpy() == 0, 0, kind.width))
-        laid = types.each(kind, layout.columns)
-        bits |= types.held(native, "kq_conf", "kq", kind=laid, acting=layout.columns(weight))
+        bits |= kernel_bits(native, layer.matrix, layout.columns)
     if not types.is_none(native.config.get("bq_conf")):
         shared = types.each(types.spread(native, layer.bias_type, bias.shape), layout.bias_columns)
         bits |= types.held(native, "bq_conf", "bq", kind=shared, acting=layout.bias_columns(bias))
     return bits
+
+
+def kernel_bits(
+    native: Native, kernel: Kernel, columns: Arrange, key: str = "kq_conf", place: str = "kq"
+) -> dict[str, Floats]:
+    """Return the widths of a kernel in the layout of Keras, none where a weight is pruned."""
+    kind = types.spread(native, kernel.type, tuple(kernel.weight.shape))
+    if isinstance(kind, FixedPoints):
+        kind = replace(kind, width=np.where(kernel.digit_limit.numpy() == 0, 0, kind.width))
+    acting = columns(kernel.used().double().numpy())
+    return types.held(native, key, place, kind=types.each(kind, columns), acting=acting)
 
 
 def _statistics(native: Native, shape: Shape, epsilon: float, *before: Shape) -> tuple[Tensor, ...]:
@@ -176,25 +150,21 @@ def _folded_dense(native: Native) -> Native:
     return native.filled([scale[:, None] * kernel, bias - mean @ kernel])
 
 
-def _folding(fold: Fold, typed: Lower) -> Lower:
-    def folded_lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-        return typed(fold(without_counts(native)), arriving)
+def _folded(fold: Fold, typed: Typed, normalised: Callable[[Native, Layer], Shape]) -> Typed:
+    """Return what lowers a layer as a folded one, and fills it from one with a normalisation that changes nothing."""
 
-    return folded_lower
+    def lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+        return typed[0](fold(without_counts(native)), arriving)
 
-
-def _unfolding(fold: Fold, typed: Fill, normalised: Callable[[Native, Layer], Shape]) -> Fill:
-    """Return what fills a layer from a folded one, with a normalisation that changes nothing."""
-
-    def unfolded_fill(native: Native, layers: Mapping[str, Layer]) -> Native:
+    def fill(native: Native, layers: Mapping[str, Layer]) -> Native:
         folded = fold(without_counts(native))
-        filled, shape = typed(folded, layers), normalised(folded, layers[native.name])
-        epsilon = _EPSILON if "epsilon" not in native.config else native.number("epsilon", _EPSILON)
+        filled, shape = typed[1](folded, layers), normalised(folded, layers[native.name])
+        epsilon = native.number("epsilon", _EPSILON)
         statistics: list[Floats] = [np.ones(shape)] if native.config.get("scale", True) else []
         statistics += [np.zeros(shape), np.full(shape, float(np.float32(1 - epsilon)))]
         return with_counts(native, filled.filled([*filled.weights, *statistics]))
 
-    return unfolded_fill
+    return lower, fill
 
 
 def _along(native: Native, layer: Layer) -> Shape:
@@ -202,16 +172,6 @@ def _along(native: Native, layer: Layer) -> Shape:
     return axes.shape("".join(c for c in axes.kernel if c in (named or axes.biased)))
 
 
-EINSUM = one_kernel(einsum.einsum_dense, of_einsum), fill_one_kernel(einsum.fill_einsum_dense, of_einsum)
-
-
-DENSE = one_kernel(weighted.dense, neurons_last), fill_one_kernel(weighted.fill_dense, neurons_last)
-
-
-FUSED_EINSUM = _folding(_folded_einsum, EINSUM[0]), _unfolding(_folded_einsum, EINSUM[1], _along)
-
-
-FUSED_DENSE = (
-    _folding(_folded_dense, DENSE[0]),
-    _unfolding(_folded_dense, DENSE[1], lambda _native, layer: (layer.state_dict()["weight"].shape[1],)),
-)
+DENSE, EINSUM, CONV = one_kernel(weighted.DENSE), one_kernel(einsum.EINSUM), one_kernel(weighted.CONV)
+FOLDED_EINSUM = _folded(_folded_einsum, EINSUM, _along)
+FOLDED_DENSE = _folded(_folded_dense, DENSE, lambda _native, layer: (layer.state_dict()["weight"].shape[1],))

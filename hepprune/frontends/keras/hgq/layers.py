@@ -3,8 +3,10 @@
 A weight of no bits is a pruned one, in and out. QKeras has layers of the same names; the configs tell them apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -17,12 +19,12 @@ from hepprune.frontends.keras.hgq.sums import MERGED, fill_merged, fill_softmax,
 from hepprune.frontends.keras.hgq.tables import tables
 from hepprune.frontends.keras.hgq.types import held, plain, spread, type_of
 from hepprune.frontends.keras.hgq.values import between, value_bits, value_quantiser, with_bits
-from hepprune.frontends.keras.layers import normalisation, weighted
+from hepprune.frontends.keras.layers import normalisation
 from hepprune.frontends.keras.layers.activations import with_activation
-from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, after, only
+from hepprune.frontends.keras.registry import LAYERS, Floats, LayerKind, Native, Part, Parts, after, only
 from hepprune.network import BatchNorm, Layer, Shape
 
-_POOLS = [f"{size}{kind}Pooling{rank}D" for size in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2, 3)]
+_POOLED = ("MaxPooling", "AveragePooling", "GlobalMaxPooling", "GlobalAveragePooling")
 
 
 def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -30,10 +32,7 @@ def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     shape, bare = only(native, arriving), kernels.without_counts(native)
     normalisation.check_last_axis(bare, shape)
     arrays = {key: value.float() for key, value in normalisation.affine(bare, "mean", "variance", n=shape[-1]).items()}
-    scale = arrays["gamma"] / torch.sqrt(arrays["variance"] + native.number("epsilon", 1e-3))
-    shift = arrays["beta"] + _centre(native) - arrays["mean"] * scale
-    if not (torch.isfinite(scale).all() and torch.isfinite(shift).all()):
-        raise native.refuse("has a variance that is not positive")
+    scale, shift = normalisation.scale_and_shift(native, arrays | {"beta": arrays["beta"] + _centre(native)})
     kinds = (type_of(native, "kq_conf", "kq"), type_of(native, "bq_conf", "bq"))
     scales, shifts = (kind and plain(kind) for kind in kinds)
     return between(native, [Part(BatchNorm(native.name, scale, shift, scale_type=scales, shift_type=shifts))])
@@ -102,54 +101,44 @@ def _strange(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
     raise native.refuse("is of a package that is not known here: HGQ2 has a layer of that name, with other settings")
 
 
-def _refused(instead: str) -> Lower:
+def _refused(instead: str) -> kernels.Typed:
     def refuse(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
         raise native.refuse(f"is of a class that cannot be taken over; {instead}")
 
-    return refuse
+    return refuse, with_bits
 
 
-def _enter(kind: str, lower: Lower, fill: Fill = with_bits, *, pads: bool = False) -> None:
-    """Enter a layer class, beside that of QKeras where it has one of the same name."""
-    other = LAYERS.get(kind, LayerKind(lower=_strange))
-
-    def either(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-        return lower(native, arriving) if _is_hgq(native) else other.lower(native, arriving)
-
-    def fill_either(native: Native, layers: Mapping[str, Layer]) -> Native:
-        return fill(native, layers) if _is_hgq(native) else other.fill(native, layers)
-
-    LAYERS[kind] = LayerKind(lower=either, fill=fill_either, groups=other.groups, typed=True, pads=pads)
+def _enter(way: kernels.Typed, *kinds: str, pads: bool = False) -> None:
+    """Enter what lowers and what fills layer classes, beside those of QKeras where it has some of the same names."""
+    lower, fill = way
+    for kind in kinds:
+        other = LAYERS.get(kind, LayerKind(lower=_strange))
+        either = partial(_either, lower, other.lower), partial(_either, fill, other.fill)
+        LAYERS[kind] = LayerKind(lower=either[0], fill=either[1], groups=other.groups, typed=True, pads=pads)
 
 
-_enter("QDense", *kernels.DENSE)
-_enter("QBatchNormDense", *kernels.FUSED_DENSE)
-_enter("QEinsumDense", *kernels.EINSUM)
-_enter("QEinsumDenseBatchnorm", *kernels.FUSED_EINSUM)
-for _rank in (1, 2, 3):
-    _enter(f"QConv{_rank}D", kernels.one_kernel(weighted.conv), kernels.fill_one_kernel(weighted.fill_conv))
-_enter("QBatchNormalization", _batch_norm, _fill_batch_norm)
-_enter("QUnaryFunctionLUT", _looked_up)
-_enter("QAffinedUnaryFunctionLUT", _affine, _fill_affine)
-for _kind in ("QDenseT", "QConvT1D", "QConvT2D"):
-    _enter(_kind, tables, fill_tables, pads=True)
-for _kind in ("QSimpleRNN", "QGRU"):
-    _enter(_kind, cell, fill_cell)
-_enter("QEinsumDenseT", contracted, fill_contracted, pads=True)
-_enter("QSum", summed)
-_enter("QMeanPow2", summed)
-_enter("QSoftmax", softmax, fill_softmax)
-for _kind in ("QMultiHeadAttention", "QMultiHeadAttentionT", "QLinformerAttention", "QLinformerAttentionT"):
-    _enter(_kind, attention, fill_attention, pads=_kind.endswith("T"))
-_enter("Quantizer", _quantizer, _fill_quantizer)
-for _kind in _POOLS:
-    _enter(f"Q{_kind}", _pool)
-for _kind in MERGED:
-    _enter(_kind, merged, fill_merged)
-_SPIKES = "a QSimpleRNN or QGRU can be, whose states are no spikes"
-for _kind, _instead in (
-    ("QSALTAttention", "a QMultiHeadAttention or QLinformerAttention can be, which have no convolution"),
-    ("QSimpleSNN", _SPIKES),
-    ("QLIF", _SPIKES),
-):
-    _enter(_kind, _refused(_instead))
+def _either(ours: Callable[..., Any], other: Callable[..., Any], native: Native, given: Any) -> Any:
+    return ours(native, given) if _is_hgq(native) else other(native, given)
+
+
+_ATTENTION = ("QMultiHeadAttention", "QLinformerAttention")
+_enter(kernels.DENSE, "QDense")
+_enter(kernels.FOLDED_DENSE, "QBatchNormDense")
+_enter(kernels.EINSUM, "QEinsumDense")
+_enter(kernels.FOLDED_EINSUM, "QEinsumDenseBatchnorm")
+_enter(kernels.CONV, "QConv1D", "QConv2D", "QConv3D")
+_enter((_batch_norm, _fill_batch_norm), "QBatchNormalization")
+_enter((_looked_up, with_bits), "QUnaryFunctionLUT")
+_enter((_affine, _fill_affine), "QAffinedUnaryFunctionLUT")
+_enter((tables, fill_tables), "QDenseT", "QConvT1D", "QConvT2D", pads=True)
+_enter((contracted, fill_contracted), "QEinsumDenseT", pads=True)
+_enter((cell, fill_cell), "QSimpleRNN", "QGRU")
+_enter((summed, with_bits), "QSum", "QMeanPow2")
+_enter((softmax, fill_softmax), "QSoftmax")
+_enter((attention, fill_attention), *_ATTENTION)
+_enter((attention, fill_attention), *(f"{kind}T" for kind in _ATTENTION), pads=True)
+_enter((_quantizer, _fill_quantizer), "Quantizer")
+_enter((_pool, with_bits), *(f"Q{kind}{rank}D" for kind in _POOLED for rank in (1, 2, 3)))
+_enter((merged, fill_merged), *MERGED)
+_enter(_refused("a QMultiHeadAttention or QLinformerAttention can be, which have no convolution"), "QSALTAttention")
+_enter(_refused("a QSimpleRNN or QGRU can be, whose states are no spikes"), "QSimpleSNN", "QLIF")

@@ -13,18 +13,19 @@ import numpy as np
 import torch
 
 from hepprune.errors import NetworkError, explained
-from hepprune.fixed import FixedPoint, Quantiser, digits
+from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.fixed.quantisers.per_value import fraction_bits
 from hepprune.frontends.keras.hgq import types
 from hepprune.frontends.keras.hgq.floats import ValueTypes
+from hepprune.frontends.keras.hgq.kernels import kernel_bits, typed
 from hepprune.frontends.keras.hgq.values import ValueQuantiser, read_affine, value_quantiser, value_type
 from hepprune.frontends.keras.layers import recurrent
-from hepprune.frontends.keras.qkeras.layers import by_rows
+from hepprune.frontends.keras.layers.weighted import Arrange, by_columns, by_rows
 from hepprune.frontends.keras.registry import Floats, Layers, Native, Parts, after
 from hepprune.network import Layer, Recurrent, Shape
 
-_KERNELS = (("weight", "kq"), ("recurrent_weight", "rkq"))
+_KERNELS = ("kq", "rkq")  # their quantisers
 _PLACES = 24  # of a number of 1 or less that float32 holds
 _NONE = 99  # fewer bits than any type has
 
@@ -49,15 +50,15 @@ def cell(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     if not types.is_none(native.config.get("oq_conf")):
         raise native.refuse("quantises what it puts out by oq_conf, which cannot be taken over")
     (part,) = recurrent.recurrent(native, arriving)
-    kernel, again, *biases = native.weights
     changes: dict[str, Any] = {}
-    for (name, place), array in zip(_KERNELS, (kernel, again), strict=True):
+    for kernel, place, array in zip(part.layer.kernels, _KERNELS, native.weights, strict=False):
         kind = types.type_of(native, f"{place}_conf", f"cell/{place}", weights=array)
         if kind is None:
             raise native.refuse(f"has no quantiser {place} for its kernel")
-        changes |= _typed(name, _fitted(native, kind, array), array)
-    if biases and (found := types.type_of(native, "bq_conf", "cell/bq", weights=biases[0])) is not None:
-        changes |= _biases(_fitted(native, found, biases[0], np.asarray), biases[0])
+        changes |= typed(kernel, _fitted(native, kind, array, by_rows))
+    for bias in native.weights[2:]:
+        found = types.type_of(native, "bq_conf", "cell/bq", weights=bias)
+        changes |= {} if found is None else _biases(_fitted(native, found, bias, np.asarray), bias)
     for name, place in _places(native, part.layer).items():
         changes[name] = value_type(native, _values(native, place))
     if part.layer.cell == "gru" and _affine(native.config.get("praq_conf")) is not None:
@@ -114,39 +115,25 @@ def _biases(kind: ValueTypes, bias: Floats) -> dict[str, Any]:
     return {"bias_type": types.plain(joint), "bias": rounded[0], "recurrent_bias": rounded[1]}
 
 
-def _fitted(native: Native, kind: types.AnyTypes, array: Floats, arrange: Any = by_rows) -> types.AnyTypes:
+def _fitted(native: Native, kind: types.AnyTypes, array: Floats, arrange: Arrange) -> types.AnyTypes:
     with explained(native.refuse, "has bit widths that do not fit its kernels or its bias", ValueError):
         return types.arranged(kind, arrange, array.shape)
-
-
-def _typed(name: str, kind: ValueTypes, array: Floats) -> dict[str, Any]:
-    """Return a kernel, its type and its limit; weights of no bits are pruned."""
-    limit = torch.where(torch.as_tensor(types.nothing(kind)), 0, digits.UNLIMITED).to(torch.uint8)
-    weight = torch.as_tensor(by_rows(array.astype(np.float32)).copy())
-    key = "digit_limit" if name == "weight" else "recurrent_digit_limit"
-    return {name: weight * (limit > 0), f"{name}_type": types.plain(kind), key: limit}
 
 
 @torch.no_grad()
 def fill_cell(native: Native, layers: Layers) -> Native:
     """Return the native layer with the kernels, bias and types that the network has now."""
     layer = native.holding(layers, Recurrent)
-    acting = {name: layer.used(name) for name, _ in _KERNELS}
-    kept = {name: acting[name] for name, place in _KERNELS if types.keeps_no_range(native, f"{place}_conf")}
+    pairs, bits = list(zip(layer.kernels, _KERNELS, strict=True)), dict[str, Floats]()
+    kept = {kernel.array: kernel.used() for kernel, place in pairs if types.keeps_no_range(native, f"{place}_conf")}
     filled = recurrent.fill_recurrent(native, {**layers, native.name: layer.rebuilt(**kept) if kept else layer})
-    bits: dict[str, Floats] = {}
-    for name, place in _KERNELS:
-        limit = layer.digit_limit if name == "weight" else layer.recurrent_digit_limit
-        kind = types.spread(native, getattr(layer, f"{name}_type"), tuple(limit.shape))
-        if isinstance(kind, FixedPoints):
-            kind = replace(kind, width=np.where(limit.numpy() == 0, 0, kind.width))
-        turned = types.each(kind, np.transpose)
-        bits |= _held(native, place, turned, acting[name].double().numpy().T)
+    for kernel, place in pairs:
+        bits |= kernel_bits(native, kernel, by_columns, f"{place}_conf", f"cell/{place}")
     if layer.bias_type is not None:
-        both = torch.stack(layer.used_biases()) if layer.cell == "gru" and layer.reset_after else layer.used_biases()[0]
-        bias = both.double().numpy()
+        biases = layer.used_biases()
+        bias = (torch.stack(biases) if recurrent.has_two_biases(layer) else biases[0]).double().numpy()
         kind = types.spread(native, layer.bias_type, bias.shape)
-        bits |= _held(native, "bq", kind, bias)
+        bits |= types.held(native, "bq_conf", "cell/bq", kind=kind, acting=bias)
     for place, quantiser, n in _of_values(native, layer, layers):
         if quantiser is not None:
             kind = types.spread(native, quantiser, (1, n))  # the same at every step
@@ -162,7 +149,3 @@ def _of_values(native: Native, layer: Recurrent, layers: Layers) -> Iterator[tup
     kinds = layer.settings()
     for name, place in _places(native, layer).items():
         yield place, kinds.get(name), layer.n_out * (1 + (place == "praq"))
-
-
-def _held(native: Native, place: str, kind: ValueTypes, acting: Floats) -> dict[str, Floats]:
-    return types.held(native, f"{place}_conf", f"cell/{place}", kind=kind, acting=acting)

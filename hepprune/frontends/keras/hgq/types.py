@@ -18,7 +18,7 @@ from hepprune.fixed import ROUNDING, FixedPoint, Quantiser
 from hepprune.fixed.quantisers import FixedPoints, Minifloat
 from hepprune.fixed.quantisers.per_value import FOLDED
 from hepprune.frontends.keras.hgq.floats import FIELDS, ValueTypes, as_stored, floats, held_floats
-from hepprune.frontends.keras.qkeras.layers import Arrange
+from hepprune.frontends.keras.layers.weighted import Arrange
 from hepprune.frontends.keras.registry import Floats, Native
 from hepprune.network import Shape
 

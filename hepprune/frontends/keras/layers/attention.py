@@ -1,16 +1,16 @@
 """Multi-head attention of Keras as dense layers, contractions and a softmax (Vaswani et al., arXiv:1706.03762)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hepprune.frontends.keras.registry import Native, Part, Parts, after, register, single
+from hepprune.frontends.keras.registry import Native, Part, Parts, after, register, single, then
 from hepprune.network import BatchNorm, Dense, Einsum, Layer, Reshape, Shape, Softmax
 
-_REFUSED = ("use_gate", "sliding_window")
-GROUPS = ("query_dense", "key_dense", "value_dense", "output_dense")
+ROLES = ("query", "key", "value")
+_GROUPS = ("query_dense", "key_dense", "value_dense", "output_dense")
 
 
 def roles_of(native: Native, arriving: tuple[Shape, ...], *needed: str) -> dict[str, int]:
@@ -25,12 +25,6 @@ def roles_of(native: Native, arriving: tuple[Shape, ...], *needed: str) -> dict[
         raise native.refuse("attends along other axes than the positions")
     roles.setdefault("value", roles["query"])
     return {"key": roles["value"], **roles}
-
-
-def _check(native: Native) -> None:
-    for key in _REFUSED:
-        if native.config.get(key):
-            raise native.refuse(f"has {key} set, which cannot be taken over")
 
 
 def _arrays(native: Native, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
@@ -60,7 +54,7 @@ def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
     weights: list[Tensor] = []
     sizes: dict[str, Any] = {}
     biased = bool(native.config.get("use_bias", True))
-    for role in ("query", "key", "value"):
+    for role in ROLES:
         state = layers[native.part(role)].state_dict()
         positions, heads, width = layers[native.part(f"{role}_heads")].settings()["target"]
         kernel = state["weight"].T.reshape(-1, heads, width)
@@ -78,23 +72,41 @@ def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
     return native.filled([*weights, kernel, *([state["bias"]] if biased else [])], output_shape=out, **sizes)
 
 
-@register("MultiHeadAttention", fill=_fill, groups=GROUPS)
+@register("MultiHeadAttention", fill=_fill, groups=_GROUPS)
 def _attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    _check(native)
+    native.refuse_set("use_gate", "sliding_window")
     roles = roles_of(native, arriving, "query", "value")
     shapes = {role: arriving[number] for role, number in roles.items()}
-    arrays, heads, parts = _arrays(native, shapes), native.size("num_heads"), []
-    for role in ("query", "key", "value"):
-        linear = Dense(native.part(role), arrays[role], arrays[f"{role}_bias"])
-        split = Reshape(native.part(f"{role}_heads"), (shapes[role][0], heads, linear.n_out // heads))
-        parts += [Part(linear, (roles[role],)), Part(split, (linear.name,))]
-    query, key, value = (native.part(f"{role}_heads") for role in ("query", "key", "value"))
-    scale = torch.full((1,), native.size("key_dim") ** -0.5)
+    arrays, heads = _arrays(native, shapes), native.size("num_heads")
+    projected = {
+        role: [Part(Dense(native.part(role), arrays[role], arrays[f"{role}_bias"]), (roles[role],))] for role in ROLES
+    }
+    split = {role: (shapes[role][0], heads, len(arrays[role]) // heads) for role in ROLES}
+    softmax, output = Softmax(native.part("softmax")), Dense(native.name, arrays["output"], arrays["output_bias"])
+    return attended(native, projected, split, lambda _: [Part(softmax)], lambda _: [Part(output)])
+
+
+def attended(
+    native: Native,
+    projected: Mapping[str, Parts],
+    split: Mapping[str, Shape],
+    softmax: Callable[[Shape], Parts],
+    output: Callable[[Shape], Parts],
+) -> Parts:
+    """Return the projections, their heads' scores, the softmax of these, what it weighs, and the projection of that.
+
+    `split` are the positions, heads and channels of a head of each projection.
+    """
+    parts: Parts = []
+    for role, shape in split.items():
+        parts += after(projected[role], Reshape(native.part(f"{role}_heads"), shape))
+    query, key, value = (native.part(f"{role}_heads") for role in ROLES)
+    (n_query, heads, width), (n_key, _, _), (_, _, value_dim) = (split[role] for role in ROLES)
     scores = Einsum(native.part("scores"), "qhd,khd->hqk")
-    scaled = BatchNorm(native.part("scale"), scale, torch.zeros(1), fixed=True)
-    weights = Softmax(native.part("softmax"))
+    scaled = BatchNorm(native.part("scale"), torch.full((1,), width**-0.5), torch.zeros(1), fixed=True)
+    parts = after([*parts, Part(scores, (query, key))], scaled)
+    parts = then(parts, softmax((heads, n_query, n_key)))
     context = Einsum(native.part("context"), "hqk,khd->qhd")
-    joined = Reshape(native.part("joined"), (shapes["query"][0], arrays["output"].shape[1]))
-    output = Dense(native.name, arrays["output"], arrays["output_bias"])
-    attended = after(after([*parts, Part(scores, (query, key))], scaled), weights)
-    return after(after([*attended, Part(context, (weights.name, value))], joined), output)
+    joined = Reshape(native.part("joined"), (n_query, heads * value_dim))
+    parts = after([*parts, Part(context, (parts[-1].layer.name, value))], joined)
+    return then(parts, output((n_query, heads * value_dim)))

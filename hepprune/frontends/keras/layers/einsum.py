@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hepprune.errors import explained
 from hepprune.frontends.keras.layers.activations import activated
-from hepprune.frontends.keras.registry import Native, Parts, after, register, single
+from hepprune.frontends.keras.layers.weighted import AnyArray, Form, Layout
+from hepprune.frontends.keras.registry import Native, Part, Parts, after, register, single, then
 from hepprune.network import Conv, Dense, Layer, Permute, Reshape, Shape, Weighted
 
-AnyArray = NDArray[Any]
 _EQUATION = re.compile(r"([a-zA-Z]*(?:\.\.\.[a-zA-Z]*)?),([a-zA-Z]*)->([a-zA-Z]*(?:\.\.\.[a-zA-Z]*)?)")
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -165,22 +164,27 @@ def _is_sound(reads: str, kernel: str, puts: str) -> bool:
 def einsum_dense(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
     """Return the kernel of an EinsumDense and what moves the axes around it, without its activation."""
     axes = contraction(native)
-    order, left = axes.free + axes.shared + axes.summed, axes.free + axes.neurons
-    parts = moved(native, [], "front", [axes.reads.index(c) for c in order])
     places = (axes.size(axes.free),) if axes.shared else axes.shape(axes.free)
-    parts = shaped(native, parts, "flat", axes.shape(order), (*places, axes.size(axes.shared + axes.summed)))
-    parts = after(parts, _kernel(native, axes))
-    parts = shaped(native, parts, "split", (*places, axes.size(axes.neurons)), axes.shape(left))
-    return moved(native, parts, "back", [left.index(c) for c in axes.puts])
+    flat, split = (*places, axes.size(axes.shared + axes.summed)), (*places, axes.size(axes.neurons))
+    return between_moves(native, axes, [Part(_kernel(native, axes))], flat, split)
 
 
-def moved(native: Native, parts: Parts, suffix: str, order: list[int]) -> Parts:
+def between_moves(native: Native, axes: Contraction, parts: Parts, flat: Shape, split: Shape) -> Parts:
+    """Return parts that contract, given values of the shape `flat` and putting out `split`, between moves of axes."""
+    order, left = axes.free + axes.shared + axes.summed, axes.free + axes.neurons
+    before = _moved(native, [], "front", [axes.reads.index(c) for c in order])
+    before = _shaped(native, before, "flat", axes.shape(order), flat)
+    parts = _shaped(native, then(before, parts), "split", split, axes.shape(left))
+    return _moved(native, parts, "back", [left.index(c) for c in axes.puts])
+
+
+def _moved(native: Native, parts: Parts, suffix: str, order: list[int]) -> Parts:
     """Return the parts with the axes brought into another order."""
     same = order == list(range(len(order)))
     return after(parts, None if same else Permute(native.part(suffix), tuple(order)))
 
 
-def shaped(native: Native, parts: Parts, suffix: str, before: Shape, target: Shape) -> Parts:
+def _shaped(native: Native, parts: Parts, suffix: str, before: Shape, target: Shape) -> Parts:
     """Return the parts with what they put out in another shape."""
     return after(parts, None if before == target else Reshape(native.part(suffix), target))
 
@@ -220,13 +224,23 @@ def fill_einsum_dense(native: Native, layers: Mapping[str, Layer]) -> Native:
     axes = now(native, layer)
     with explained(native.refuse, "has one bias for several that the network has", ValueError):
         bias = [axes.bias_columns(state["bias"])] if axes.biased else []
-    before = native.config.get("output_shape")
-    listed = list(before) if isinstance(before, list | tuple) else [before]
     named = [native.part("back"), native.part("split"), native.name]
     shape = next((native.shapes[name] for name in named if name in native.shapes), axes.shape(axes.puts))
+    return native.filled([axes.columns(state["weight"]), *bias], output_shape=output_shape(native, shape))
+
+
+def output_shape(native: Native, shape: Shape) -> Any:
+    """Return what a config says of the shape that is put out, as it says it: the last axes, one, or none of them."""
+    before = native.config.get("output_shape")
+    listed = before if isinstance(before, list | tuple) else [before]
     sizes = [None if old is None else size for old, size in zip(listed, shape[-len(listed) :], strict=True)]
-    output_shape = sizes if isinstance(before, list | tuple) else sizes[0]
-    return native.filled([axes.columns(state["weight"]), *bias], output_shape=output_shape)
+    return sizes if isinstance(before, list | tuple) else sizes[0]
 
 
+def _layout(native: Native, layer: Layer | None) -> Layout:
+    axes = contraction(native) if layer is None else now(native, layer)
+    return Layout(axes.rows, axes.columns, axes.bias_rows, axes.bias_columns)
+
+
+EINSUM = Form(einsum_dense, fill_einsum_dense, _layout)
 register("EinsumDense", fill=fill_einsum_dense)(activated(einsum_dense))

@@ -25,6 +25,15 @@ def affine(native: Native, *more: str, n: int) -> dict[str, Tensor]:
     return {"gamma": torch.ones(n, dtype=torch.float64), "beta": torch.zeros(n, dtype=torch.float64)} | arrays
 
 
+def scale_and_shift(native: Native, arrays: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the affine map that gamma, beta, mean and variance are, and refuse one that is not finite."""
+    scale = arrays["gamma"] / torch.sqrt(arrays["variance"] + native.number("epsilon", 1e-3))
+    shift = arrays["beta"] - arrays["mean"] * scale
+    if not (torch.isfinite(scale).all() and torch.isfinite(shift).all()):
+        raise native.refuse("has a variance that is not positive")
+    return scale, shift
+
+
 def kept_channels(old: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> list[int] | None:
     """Return which channels, in order, have the scales and shifts that there are now, None where one has changed."""
     found: list[int] = []
@@ -41,13 +50,8 @@ def batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return the affine map that a batch normalisation is at inference."""
     shape = only(native, arriving)
     check_last_axis(native, shape)
-    if native.config.get("renorm"):
-        raise native.refuse("uses renorm, which cannot be taken over")
-    arrays = affine(native, "mean", "variance", n=shape[-1])
-    scale = arrays["gamma"] / torch.sqrt(arrays["variance"] + native.number("epsilon", 1e-3))
-    shift = arrays["beta"] - arrays["mean"] * scale
-    if not (torch.isfinite(scale).all() and torch.isfinite(shift).all()):
-        raise native.refuse("has a variance that is not positive")
+    native.refuse_set("renorm")
+    scale, shift = scale_and_shift(native, affine(native, "mean", "variance", n=shape[-1]))
     return [Part(BatchNorm(native.name, single(scale), single(shift)))]
 
 
@@ -81,8 +85,7 @@ def _fill_layer_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
 def _layer_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     shape = only(native, arriving)
     check_last_axis(native, shape)
-    if native.config.get("rms_scaling"):
-        raise native.refuse("uses rms_scaling, which cannot be taken over")
+    native.refuse_set("rms_scaling")
     arrays = affine(native, n=shape[-1])
     scale, shift = single(arrays["gamma"]), single(arrays["beta"])
     return [Part(LayerNorm(native.name, scale, shift, epsilon=native.number("epsilon", 1e-3)))]

@@ -5,16 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from hepprune.frontends.keras.layers.activations import activation, name_of
+from hepprune.frontends.keras.layers.weighted import with_bias
 from hepprune.frontends.keras.registry import LAYERS, Native, Part, Parts, only, register, rewrapped, single, wrapped
 from hepprune.network import Activation, Concatenate, Layer, Merge, Recurrent, ReLU, Shape
 from hepprune.network.layers.recurrent import GATES
 
 _CELLS = {"SimpleRNN": "simple", "LSTM": "lstm", "GRU": "gru"}
 _MERGES = {"sum": "add", "mul": "multiply", "ave": "average"}
-_REFUSED = ("return_state", "stateful", "time_major")
 # Layers that treat every position alike, so that running them on all at once is the same.
 POSITIONWISE = frozenset({
     "Dense", "QDense", "Activation", "QActivation", "ReLU", "LeakyReLU", "ELU", "Dropout", "BatchNormalization",
@@ -25,35 +24,27 @@ POSITIONWISE = frozenset({
 def recurrent(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return the cell of a recurrent layer, run over the positions."""
     shape, cell = only(native, arriving), _CELLS[native.kind.removeprefix("Q")]
-    for key in _REFUSED:
-        if native.config.get(key):
-            raise native.refuse(f"has {key} set, which cannot be taken over")
+    native.refuse_set("return_state", "stateful", "time_major")
     n_in, n_out = shape[-1], native.size("units")
     rows, both = GATES[cell] * n_out, cell == "gru" and bool(native.config.get("reset_after", True))
     biases = ([(2, rows)] if both else [(rows,)]) if native.config.get("use_bias", True) else []
     kernel, recurrent_kernel, *bias = native.expect((n_in, rows), (n_out, rows), *biases)
-    first, second = _biases(bias, rows)
+    held = torch.zeros(2, rows)
+    for array in bias:
+        held[: 1 + both] = array  # the second is the recurrent one, which others have in the sum
     layer = Recurrent(
         native.name,
         cell,
         weight=single(kernel.T),
         recurrent_weight=single(recurrent_kernel.T),
-        bias=first,
-        recurrent_bias=second,
+        bias=held[0],
+        recurrent_bias=held[1],
         **_functions(native, cell),
         return_sequences=bool(native.config.get("return_sequences")),
         backwards=bool(native.config.get("go_backwards")),
         reset_after=both if cell == "gru" else True,
     )
     return [Part(layer)]
-
-
-def _biases(bias: list[Tensor], rows: int) -> tuple[Tensor, Tensor]:
-    """Return the kernel's bias and the recurrent one, zeros where there is none."""
-    if not bias:
-        return torch.zeros(rows), torch.zeros(rows)
-    values = single(bias[0])
-    return (values, torch.zeros(rows)) if values.ndim == 1 else (values[0], values[1])
 
 
 def _functions(native: Native, cell: str) -> dict[str, Any]:
@@ -81,11 +72,13 @@ def fill_recurrent(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native recurrent layer with the kernels and biases the network has now."""
     layer = native.holding(layers, Recurrent)
     kernels = [layer.weight.detach().T, layer.recurrent_weight.detach().T]
-    both = layer.cell == "gru" and layer.reset_after
-    bias = torch.stack([layer.bias, layer.recurrent_bias]) if both else layer.bias + layer.recurrent_bias
-    biased = bool(native.config.get("use_bias", True)) or bool(bias.any())
-    weights = [*kernels, bias.detach()] if biased else kernels
-    return native.filled(weights, units=layer.n_out, use_bias=biased)
+    both = torch.stack([layer.bias, layer.recurrent_bias])
+    return with_bias(native, both if has_two_biases(layer) else both.sum(dim=0), *kernels, units=layer.n_out)
+
+
+def has_two_biases(layer: Layer) -> bool:
+    """Return whether Keras keeps both biases of a cell, and not their sum."""
+    return isinstance(layer, Recurrent) and layer.cell == "gru" and layer.reset_after
 
 
 register("SimpleRNN", "LSTM", "GRU", fill=fill_recurrent, groups=("cell",))(recurrent)

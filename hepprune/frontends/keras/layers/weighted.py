@@ -1,49 +1,104 @@
 """Dense layers and convolutions of Keras: plain and grouped, depthwise, and separable ones as two."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.frontends.keras.layers.activations import activated
-from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, channels_last, only, register, single
-from hepprune.network import Conv, Dense, Layer, Shape
+from hepprune.frontends.keras.registry import Fill, Lower, Native, Part, Parts, channels_last, only, register, single
+from hepprune.network import Conv, Dense, Layer, Shape, Weighted
 from hepprune.network.layers.weighted import Padding, same_padding
 
-
-def bias_or_zeros(arrays: tuple[Tensor, ...], n_out: int) -> Tensor:
-    """Return the bias after the kernel, zeros where the layer has none."""
-    return single(arrays[-1]) if len(arrays) > 1 else torch.zeros(n_out)
+AnyArray = NDArray[Any]
+Arrange = Callable[[AnyArray], AnyArray]
 
 
-def used(native: Native, bias: Tensor) -> bool:
-    """Return whether the native layer needs its bias: it has one, or surgery gave it one."""
-    return bool(native.config.get("use_bias", True)) or bool(bias.any())
+@dataclass(frozen=True)
+class Layout:
+    """How a kernel and a bias, and what goes with each of their values, are laid out in the Network and in Keras."""
+
+    rows: Arrange
+    columns: Arrange
+    bias_rows: Arrange = np.ravel
+    bias_columns: Arrange = np.ravel
 
 
-def kernel_and_bias(native: Native, kernel: Floats, bias: Tensor) -> list[Floats]:
-    """Return the arrays of a layer, the bias only where it needs one."""
-    return [kernel, bias.detach().numpy()] if used(native, bias) else [kernel]
+# What finds the layout of a native layer; of one that is filled, with the layer that it is filled from.
+FindLayout = Callable[[Native, Layer | None], Layout]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a layer with one kernel is lowered and filled without its activation, in float, and how its kernel lies."""
+
+    lower: Lower
+    fill: Fill
+    layout: FindLayout
+
+
+def by_rows(kernel: AnyArray) -> AnyArray:
+    """Return (n_out, ..., n_in) for Keras' (..., n_in, n_out)."""
+    return np.moveaxis(kernel, -1, 0)
+
+
+def by_columns(kernel: AnyArray) -> AnyArray:
+    """Return Keras' (..., n_in, n_out) for (n_out, ..., n_in)."""
+    return np.moveaxis(kernel, 0, -1)
+
+
+def by_channels(kernel: AnyArray) -> AnyArray:
+    """Return (n_in * multiplier, *positions, 1) for Keras' depthwise (*positions, n_in, multiplier)."""
+    moved = np.moveaxis(kernel, (-2, -1), (0, 1))
+    return moved.reshape(-1, *moved.shape[2:], 1)
+
+
+def _neurons_last(_native: Native, _layer: Layer | None) -> Layout:
+    return Layout(by_rows, by_columns)
+
+
+def _multipliers_last(_native: Native, layer: Layer | None) -> Layout:
+    def columns(kernel: AnyArray) -> AnyArray:
+        groups = layer.groups if isinstance(layer, Conv) else 1
+        split = kernel[..., 0].reshape(groups, -1, *kernel.shape[1:-1])
+        return np.moveaxis(split, (0, 1), (-2, -1))
+
+    return Layout(by_channels, columns)
+
+
+def _laid(kernel: Tensor, arrange: Arrange = by_rows) -> Tensor:
+    return single(torch.as_tensor(arrange(kernel.numpy())))
+
+
+def _columns(native: Native, layer: Weighted, find: FindLayout) -> AnyArray:
+    return find(native, layer).columns(layer.weight.detach().double().numpy())
+
+
+def with_bias(native: Native, bias: Tensor, *kernels: Tensor | AnyArray, **sizes: Any) -> Native:
+    """Return the native layer with kernels, and the bias where it has one or surgery gave it one."""
+    biased = bool(native.config.get("use_bias", True)) or bool(bias.any())
+    return native.filled([*kernels, *([bias.detach()] if biased else [])], use_bias=biased, **sizes)
+
+
+def _filling(find: FindLayout, sizes: Callable[[Any], dict[str, Any]]) -> Fill:
+    """Return what fills a native layer with the kernel, the bias and the sizes that the network has now."""
+
+    def fill(native: Native, layers: Mapping[str, Layer]) -> Native:
+        layer = native.holding(layers, Weighted)
+        return with_bias(native, layer.bias, _columns(native, layer, find), **sizes(layer))
+
+    return fill
 
 
 def dense(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return the kernel of a dense layer, without its activation."""
     n_in, n_out = only(native, arriving)[-1], native.size("units")
-    shapes = [(n_in, n_out), (n_out,)] if native.config.get("use_bias", True) else [(n_in, n_out)]
-    arrays = native.expect(*shapes)
-    return [Part(Dense(native.name, single(arrays[0].T), bias_or_zeros(arrays, n_out)))]
-
-
-def fill_dense(native: Native, layers: Mapping[str, Layer]) -> Native:
-    """Return the native layer with the kernel and bias the network has now."""
-    state = layers[native.name].state_dict()
-    weights = kernel_and_bias(native, np.asarray(state["weight"].T), state["bias"])
-    return native.filled(weights, units=int(state["weight"].shape[0]), use_bias=used(native, state["bias"]))
-
-
-register("Dense", fill=fill_dense)(activated(dense))
+    kernel, bias = _arrays(native, (n_in, n_out), n_out=n_out)
+    return [Part(Dense(native.name, _laid(kernel), bias))]
 
 
 def places(native: Native, shape: Shape) -> dict[str, Any]:
@@ -68,9 +123,11 @@ def _padding(native: Native, shape: Shape, sizes: tuple[Shape, Shape, Shape]) ->
 
 
 def _arrays(native: Native, *shapes: tuple[int, ...], n_out: int) -> tuple[Tensor, ...]:
-    biased = native.config.get("use_bias", True)
-    arrays = native.expect(*shapes, *([(n_out,)] if biased else []))
-    return (*arrays[: len(shapes)], bias_or_zeros(arrays, n_out) if biased else torch.zeros(n_out))
+    """Return the kernels and the bias, zeros where the layer has none."""
+    if native.config.get("use_bias", True):
+        *kernels, bias = native.expect(*shapes, (n_out,))
+        return *kernels, single(bias)
+    return *native.expect(*shapes), torch.zeros(n_out)
 
 
 def conv(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -81,26 +138,7 @@ def conv(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         raise native.refuse(f"shares {shape[-1]} channels among {groups} groups")
     wanted = (*native.sizes("kernel_size", native.rank), shape[-1] // groups, n_out)
     kernel, bias = _arrays(native, wanted, n_out=n_out)
-    return [Part(Conv(native.name, single(kernel.movedim(-1, 0)), bias, groups=groups, **where))]
-
-
-def fill_conv(native: Native, layers: Mapping[str, Layer]) -> Native:
-    """Return the native convolution with the kernel and bias the network has now."""
-    layer = native.holding(layers, Conv)
-    weights = kernel_and_bias(native, layer.weight.detach().movedim(0, -1).numpy(), layer.bias)
-    sizes = {"kernel_size": list(layer.kernel), "groups": layer.groups}
-    return native.filled(weights, filters=layer.n_out, use_bias=used(native, layer.bias), **sizes)
-
-
-def _depthwise_weight(kernel: Tensor) -> Tensor:
-    """Return (n_in * multiplier, *kernel, 1) for Keras' (*kernel, n_in, multiplier)."""
-    moved = kernel.movedim((-2, -1), (0, 1))
-    return single(moved.reshape(-1, *moved.shape[2:], 1))
-
-
-def _depthwise_kernel(layer: Conv) -> np.ndarray[Any, np.dtype[np.float64]]:
-    split = layer.weight.detach().squeeze(-1).reshape(layer.groups, layer.n_out // layer.groups, *layer.kernel)
-    return split.movedim((0, 1), (-2, -1)).double().numpy()
+    return [Part(Conv(native.name, _laid(kernel), bias, groups=groups, **where))]
 
 
 def depthwise(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -109,14 +147,7 @@ def depthwise(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     where, n_in = places(native, shape), shape[-1]
     wanted = (*native.sizes("kernel_size", native.rank), n_in, multiplier)
     kernel, bias = _arrays(native, wanted, n_out=n_in * multiplier)
-    return [Part(Conv(native.name, _depthwise_weight(kernel), bias, groups=n_in, **where))]
-
-
-def fill_depthwise(native: Native, layers: Mapping[str, Layer]) -> Native:
-    """Return the native depthwise convolution with the kernel and bias the network has now."""
-    layer = native.holding(layers, Conv)
-    weights = kernel_and_bias(native, _depthwise_kernel(layer), layer.bias)
-    return native.filled(weights, depth_multiplier=layer.n_out // layer.groups, use_bias=used(native, layer.bias))
+    return [Part(Conv(native.name, _laid(kernel, by_channels), bias, groups=n_in, **where))]
 
 
 def separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -126,8 +157,8 @@ def separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     wanted = (*native.sizes("kernel_size", rank), n_in, multiplier)
     deep, point, bias = _arrays(native, wanted, ((1,) * rank + (n_in * multiplier, n_out)), n_out=n_out)
     zeros = torch.zeros(n_in * multiplier)
-    first = Conv(native.part("depthwise"), _depthwise_weight(deep), zeros, groups=n_in, **where)
-    return [Part(first), Part(Conv(native.name, single(point.movedim(-1, 0)), bias), (first.name,))]
+    first = Conv(native.part("depthwise"), _laid(deep, by_channels), zeros, groups=n_in, **where)
+    return [Part(first), Part(Conv(native.name, _laid(point), bias), (first.name,))]
 
 
 def fill_separable(native: Native, layers: Mapping[str, Layer]) -> Native:
@@ -135,13 +166,25 @@ def fill_separable(native: Native, layers: Mapping[str, Layer]) -> Native:
     deep, point = native.holding(layers, Conv, native.part("depthwise")), native.holding(layers, Conv)
     if deep.bias.any():
         raise native.refuse("has no place for a bias between its two kernels")
-    rest = kernel_and_bias(native, point.weight.detach().movedim(0, -1).numpy(), point.bias)
+    kernels = _columns(native, deep, _multipliers_last), _columns(native, point, _neurons_last)
     sizes = {"depth_multiplier": deep.n_out // deep.groups, "filters": point.n_out}
-    return native.filled([_depthwise_kernel(deep), *rest], use_bias=used(native, point.bias), **sizes)
+    return with_bias(native, point.bias, *kernels, **sizes)
 
 
-_KINDS = ("Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D")
-register(*_KINDS, fill=fill_conv)(activated(conv))
-register("DepthwiseConv1D", "DepthwiseConv2D", fill=fill_depthwise)(activated(depthwise))
+def _conv_sizes(layer: Conv) -> dict[str, Any]:
+    return {"filters": layer.n_out, "kernel_size": list(layer.kernel), "groups": layer.groups}
+
+
+def _depthwise_sizes(layer: Conv) -> dict[str, Any]:
+    return {"depth_multiplier": layer.n_out // layer.groups}
+
+
+DENSE = Form(dense, _filling(_neurons_last, lambda layer: {"units": layer.n_out}), _neurons_last)
+CONV = Form(conv, _filling(_neurons_last, _conv_sizes), _neurons_last)
+DEPTHWISE = Form(depthwise, _filling(_multipliers_last, _depthwise_sizes), _multipliers_last)
+_CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D")
 _SEPARABLE = ("SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D")
+register("Dense", fill=DENSE.fill)(activated(dense))
+register(*_CONVOLUTIONS, fill=CONV.fill)(activated(conv))
+register("DepthwiseConv1D", "DepthwiseConv2D", fill=DEPTHWISE.fill)(activated(depthwise))
 register(*_SEPARABLE, fill=fill_separable)(activated(separable))

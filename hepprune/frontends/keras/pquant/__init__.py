@@ -54,6 +54,11 @@ ENDS = (INPUT, OUTPUT)
 KERNEL = (*ENDS, WEIGHT, BIAS)
 
 
+def is_depthwise(native: Native) -> bool:
+    """Return whether a layer has kernels for each of its channels."""
+    return native.kind == "PQDepthwiseConv2d"
+
+
 def section(native: Native, name: str) -> Mapping[str, Any]:
     """Return a section of the settings that a layer of PQuantML keeps."""
     config = native.config.get("config")
@@ -165,7 +170,7 @@ def _kept(native: Native, place: QuantiserPlace, arrays: list[Floats], config: M
     return {where: array if native.stored[where].ndim else array.reshape(()) for where, array in found}
 
 
-def mask(native: Native, kernel: Floats, *, depthwise: bool = False) -> Floats:
+def mask(native: Native, kernel: Floats) -> Floats:
     """Return one where a weight acts and zero where its pruning leaves it out.
 
     Raises:
@@ -190,13 +195,13 @@ def mask(native: Native, kernel: Floats, *, depthwise: bool = False) -> Floats:
         return np.ones_like(kernel)
     if not (before.any() or after.any() or method in _ALWAYS):
         raise native.refuse(f"is in the middle of its pruning by {method}; call PQuantML's apply_final_compression")
-    return _fitted(native, kept, kernel, depthwise=depthwise)
+    return _fitted(native, kept, kernel)
 
 
-def _fitted(native: Native, kept: Floats, kernel: Floats, *, depthwise: bool) -> Floats:
+def _fitted(native: Native, kept: Floats, kernel: Floats) -> Floats:
     if kept.ndim != kernel.ndim or not np.isin(kept, (0, 1)).all():
         raise native.refuse("has a mask that is not one of zeros and ones for its kernel")
-    turned = kept.transpose((2, 3, 0, 1) if depthwise else _TURNED[kernel.ndim])
+    turned = kept.transpose((2, 3, 0, 1) if is_depthwise(native) else _TURNED[kernel.ndim])
     with explained(native.refuse, f"has a mask of shape {kept.shape} for a kernel of {kernel.shape}", ValueError):
         return np.broadcast_to(turned, kernel.shape).astype(np.float64)
 

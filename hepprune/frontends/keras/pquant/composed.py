@@ -1,8 +1,8 @@
 """Layers of PQuantML that are made of others of its layers: separable convolutions and attention."""
 
-import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,23 @@ from hepprune.errors import refused
 from hepprune.fixed import Quantiser
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq.types import each as changed_each
+from hepprune.frontends.keras.layers.attention import ROLES, attended
 from hepprune.frontends.keras.pquant import section
-from hepprune.frontends.keras.registry import LAYERS, Inside, LayerKind, Layers, Native, Part, Parts, inside, reading
-from hepprune.network import BatchNorm, Dense, Einsum, Layer, Reshape, Shape
+from hepprune.frontends.keras.registry import (
+    LAYERS,
+    LayerKind,
+    Layers,
+    Native,
+    Parts,
+    inside,
+    lowered,
+    reading,
+    then,
+    with_insides,
+)  # fmt: skip
+from hepprune.network import Dense, Layer, Shape
 
 _PRUNING = "pruning_layer/"
-_PROJECTIONS = ("query", "key", "value")
 
 
 def _own(native: Native, *names: str, **more: Any) -> dict[str, Any]:
@@ -26,7 +37,7 @@ def _own(native: Native, *names: str, **more: Any) -> dict[str, Any]:
     return {"config": native.config.get("config"), **{name: native.config.get(name) for name in names}, **more}
 
 
-def _separated(native: Native) -> tuple[Inside, Inside]:
+def _separated(native: Native) -> tuple[Native, Native]:
     """Return the two convolutions of a separable one."""
     shared = ("data_format", "final_compression_done")
     along = _own(native, *shared, "kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")
@@ -39,37 +50,18 @@ def _separated(native: Native) -> tuple[Inside, Inside]:
 
 
 def _separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    deep, point = (each.native for each in _separated(native))
-    parts = LAYERS[deep.kind].lower(deep, arriving)
-    return _then(parts, LAYERS[point.kind].lower(point, (parts[-1].layer.shape(*arriving),)))
-
-
-def _then(parts: Parts, more: Parts) -> Parts:
-    """Return parts and those behind them, which read the last one where they read what arrives."""
-    return [*parts, *reading(more, parts[-1].layer.name)]
+    deep, point = _separated(native)
+    parts = lowered(deep)
+    return then(parts, lowered(replace(point, arriving=(parts[-1].layer.shape(*arriving),))))
 
 
 def _fill_separable(native: Native, layers: Layers) -> Native:
-    insides = _separated(native)
-    deep, point = (LAYERS[each.native.kind].fill(_shaped(each.native, native), layers) for each in insides)
+    deep, point = (LAYERS[each.kind].fill(each, layers) for each in _separated(native))
     if deep.config["use_bias"]:
         raise native.refuse("has no place for a bias between its two kernels")
     sizes = {"depth_multiplier": deep.config["depth_multiplier"], "filters": point.config["filters"]}
-    found = _joined(native, insides, (deep, point), use_bias=point.config["use_bias"], **sizes)
+    found = with_insides(native, (deep, point), use_bias=point.config["use_bias"], **sizes)
     return _unpruned(found) if any(each.config.get("enable_pruning") is False for each in (deep, point)) else found
-
-
-def _shaped(inner: Native, native: Native) -> Native:
-    return replace(inner, shapes=native.shapes)
-
-
-def _joined(native: Native, insides: Iterable[Inside], filled: Iterable[Native], **sizes: Any) -> Native:
-    """Return a layer with the arrays of those inside it."""
-    stored = dict(native.stored)
-    for each, full in zip(insides, filled, strict=True):
-        stored = {key: array for key, array in stored.items() if not key.startswith(f"{each.place}/")}
-        stored |= each.stored(full)
-    return replace(native, stored=stored, config={**native.config, **sizes})
 
 
 def _unpruned(native: Native) -> Native:
@@ -86,18 +78,18 @@ def _roles(native: Native, arriving: tuple[Shape, ...]) -> dict[str, int]:
         raise native.refuse("is called with more than query, key and value, which cannot be taken over")
     if any(len(shape) != 2 for shape in arriving):
         raise native.refuse(f"attends over the shapes {arriving}; only (positions, channels) can be taken over")
-    return {role: min(number, len(arriving) - 1) for number, role in enumerate(_PROJECTIONS)}
+    return {role: min(number, len(arriving) - 1) for number, role in enumerate(ROLES)}
 
 
-def _insides(native: Native) -> dict[str, Inside]:
+def _insides(native: Native) -> dict[str, Native]:
     """Return the projections and the softmax."""
     width = {"units": native.size("embed_dim"), "use_bias": native.config.get("bias", True)}
     given = native.config.get("quantize_input", True)
     first = _own(native, **width, enable_pruning=False, quantize_input=given, quantize_output=True)
     last = _own(native, **width, quantize_input=True, quantize_output=native.config.get("quantize_output", False))
     steps = _own(native, axis=[-1], quantize_input=True, quantize_output=True)
-    named = {role: native.part(role) for role in _PROJECTIONS}
-    dense = functools.partial(inside, native, kind="PQDense", config=first)
+    named = {role: native.part(role) for role in ROLES}
+    dense = partial(inside, native, kind="PQDense", config=first)
     found = {role: dense(f"{role[0]}_proj", name=name) for role, name in named.items()}
     found["softmax"] = inside(native, "softmax", name=native.part("softmax"), kind="PQSoftmax", config=steps)
     found["output"] = inside(native, "out_proj", kind="PQDense", config=last)
@@ -110,30 +102,15 @@ def _attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     width = native.size("embed_dim")
     if width % heads:
         raise native.refuse(f"shares {width} values among {heads} heads")
-    parts: Parts = []
-    split: dict[str, str] = {}
-    for role in _PROJECTIONS:
-        positions = arriving[roles[role]][0]
-        lowered = _dense(insides[role].native, arriving[roles[role]])
-        parts += reading(lowered, roles[role])
-        reshape = Reshape(native.part(f"{role}_heads"), (positions, heads, width // heads))
-        parts.append(Part(reshape, (lowered[-1].layer.name,)))
-        split[role] = reshape.name
-    n_query, n_key = (arriving[roles[role]][0] for role in ("query", "key"))
-    scale = torch.full((1,), (width // heads) ** -0.5)
-    scores = Einsum(native.part("scores"), "qhd,khd->hqk")
-    scaled = BatchNorm(native.part("scale"), scale, torch.zeros(1), fixed=True)
-    parts += [Part(scores, (split["query"], split["key"])), Part(scaled, (scores.name,))]
-    shape = (heads, n_query, n_key)
-    parts = _then(parts, LAYERS["PQSoftmax"].lower(replace(insides["softmax"].native, arriving=(shape,)), (shape,)))
-    context = Einsum(native.part("context"), "hqk,khd->qhd")
-    parts.append(Part(context, (parts[-1].layer.name, split["value"])))
-    parts.append(Part(Reshape(native.part("joined"), (n_query, width)), (context.name,)))
-    return _then(parts, _dense(insides["output"].native, (n_query, width)))
+    shapes = {role: arriving[number] for role, number in roles.items()}
+    projected = {role: reading(_given(insides[role], shapes[role]), roles[role]) for role in ROLES}
+    split = {role: (shape[0], heads, width // heads) for role, shape in shapes.items()}
+    softmax, output = (partial(_given, insides[name]) for name in ("softmax", "output"))
+    return attended(native, projected, split, softmax, output)
 
 
-def _dense(inner: Native, shape: Shape) -> Parts:
-    return LAYERS["PQDense"].lower(replace(inner, arriving=(shape,)), (shape,))
+def _given(inner: Native, shape: Shape) -> Parts:
+    return lowered(replace(inner, arriving=(shape,)))
 
 
 @torch.no_grad()
@@ -145,22 +122,20 @@ def _fill_attention(native: Native, layers: Layers) -> Native:
     native = _sized(native)
     lost: dict[str, Layer] = {}
     full = (native.size("num_heads"), native.size("embed_dim") // native.size("num_heads"))
-    now = {role: native.shapes[native.part(f"{role}_heads")][1:] for role in _PROJECTIONS}
+    now = {role: native.shapes[native.part(f"{role}_heads")][1:] for role in ROLES}
     if any(each != full for each in now.values()):
         native, lost = _widened(native, layers, now, full)
-    insides = _insides(native)
-    whole = {**layers, **lost}
-    filled = [LAYERS[each.native.kind].fill(_shaped(each.native, native), whole) for each in insides.values()]
-    n_in = {role: each.weights[0].shape[0] for role, each in zip(insides, filled, strict=True) if each.weights}
-    found = _joined(native, insides.values(), filled, kdim=n_in["key"], vdim=n_in["value"])
-    is_other = lost or filled[-1].config.get("enable_pruning") is False
+    filled = {role: LAYERS[each.kind].fill(each, {**layers, **lost}) for role, each in _insides(native).items()}
+    kdim, vdim = (filled[role].weights[0].shape[0] for role in ("key", "value"))
+    found = with_insides(native, filled.values(), kdim=kdim, vdim=vdim)
+    is_other = lost or filled["output"].config.get("enable_pruning") is False
     return _unpruned(found) if is_other else found
 
 
 def _sized(native: Native) -> Native:
     """Return the attention with as many heads as its channels ask for."""
     each, n_out = native.size("embed_dim") // native.size("num_heads"), native.shapes[native.name][-1]
-    now = [native.shapes[native.part(f"{role}_heads")][1:] for role in _PROJECTIONS]
+    now = [native.shapes[native.part(f"{role}_heads")][1:] for role in ROLES]
     if n_out % each or max(heads for heads, _ in now) > n_out // each:
         sizes = " and ".join(f"{count} of {size}" for count, size in dict.fromkeys(now))
         lost = f"which are not those of whole heads of {each} values, all that its class can hold"
@@ -172,7 +147,7 @@ def _sized(native: Native) -> Native:
 def _widened(native: Native, layers: Layers, now: Mapping[str, Shape], full: Shape) -> tuple[Native, dict[str, Layer]]:
     """Return the layers inside an attention with zeros where heads or their values are gone, and their shapes."""
     found, shapes = dict[str, Layer](), dict(native.shapes)
-    for role in _PROJECTIONS:
+    for role in ROLES:
         name, places = native.part(role), _places(now[role], full)
         found[name] = _rows(layers[name], places)
         inner = replace(native, name=name)

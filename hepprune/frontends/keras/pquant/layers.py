@@ -4,10 +4,8 @@ They become what HGQ2's layers of the same kind do, whose quantisers hold all th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
 import torch
 
 from hepprune.frontends.keras import pquant
@@ -16,10 +14,10 @@ from hepprune.frontends.keras.hgq.sums import fill_softmax, softmax
 from hepprune.frontends.keras.hgq.types import type_of
 from hepprune.frontends.keras.hgq.values import between, ends, value_quantiser, with_bits
 from hepprune.frontends.keras.layers import normalisation, weighted
+from hepprune.frontends.keras.layers.weighted import Form
 from hepprune.frontends.keras.pquant import BIAS, ENDS, INPUT, KERNEL, OUTPUT, WEIGHT, QuantiserPlace
-from hepprune.frontends.keras.qkeras.layers import by_channels
-from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, after, only
-from hepprune.network import Activation, BatchNorm, Conv, Layer, ReLU, Shape, Weighted
+from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Native, Part, Parts, after, only
+from hepprune.network import Activation, BatchNorm, Layer, ReLU, Shape, Weighted
 
 _TABLES = tuple(
     QuantiserPlace(here=f"{table}_table/{here}", there=f"{table}_table/{there}_quantizer", used=used, table=f"{table}_")
@@ -29,37 +27,46 @@ _TABLES = tuple(
 _FUNCTIONS = {"tanh": ("tanh", {}), "hard_tanh": ("hard_tanh", {"slope": 0.5, "shift": 0.5})}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Form:
-    """How a layer with a kernel is lowered and filled without quantisers, and how its kernel lies."""
-
-    lower: Lower
-    fill: Fill
-    layout: kernels.FindLayout = kernels.neurons_last
-    depthwise: bool = False
-
-
 def _arrays(native: Native) -> tuple[Floats, ...]:
     """Return kernel and bias; a depthwise layer has those that Keras gave it before its own, and does not read them."""
     arrays = kernels.without_counts(native).weights
     return arrays[-2 if native.config.get("use_bias", True) else -1 :]
 
 
-def _kernel(form: _Form) -> Lower:
+def _kernel(form: Form) -> kernels.Typed:
+    """Return what lowers and what fills a layer with a kernel, pruned and with quantisers unless they are off."""
+    lower_typed, fill_typed = kernels.one_kernel(form)
+
     def lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         arrays = _arrays(native)
         if not arrays or arrays[0].ndim < 2:
             raise native.refuse("has no kernel")
-        acts = pquant.mask(native, arrays[0], depthwise=form.depthwise)
+        acts = pquant.mask(native, arrays[0])
         pruned = replace(pquant.translated(native, KERNEL), weights=(arrays[0] * acts, *arrays[1:]))
         if pruned.config[WEIGHT.key] is None:
             return form.lower(pruned, arriving)
         _on_grid(pruned)
         layout = form.layout(pruned, None)
-        parts = kernels.one_kernel(form.lower, form.layout)(pruned, arriving)
-        return [_masked(part, layout.rows(acts.astype(np.float32)), native.name) for part in parts]
+        return [_masked(part, layout.rows(acts), native.name) for part in lower_typed(pruned, arriving)]
 
-    return lower
+    def fill(native: Native, layers: Mapping[str, Layer]) -> Native:
+        old = _arrays(native)
+        bare = replace(pquant.translated(native, KERNEL), weights=old)
+        found = (form.fill if bare.config[WEIGHT.key] is None else fill_typed)(bare, layers)
+        if len(found.weights) != len(old):
+            raise native.refuse("has no bias, nor a quantiser for the one that the network has")
+        again = found.weights * (2 if pquant.is_depthwise(native) else 1)
+        found = kernels.with_counts(native, pquant.restored(native, replace(found, weights=again), KERNEL))
+        if found.weights[0].shape == native.weights[0].shape:
+            return found
+        n_in = found.weights[0].shape[-2] * found.config.get("groups", 1)
+        ends = ((INPUT, (n_in,)), (OUTPUT, native.shapes[native.name][-1:]))
+        own = zip((WEIGHT, BIAS), (array.shape for array in _arrays(found)), strict=False)
+        for place, sizes in (*ends, *own):
+            found = pquant.resized(found, place, *sizes)
+        return pquant.without_pruning(found)
+
+    return lower, fill
 
 
 def _on_grid(native: Native) -> None:
@@ -73,47 +80,12 @@ def _on_grid(native: Native) -> None:
             raise native.refuse(f"is compressed for good, but has values that its {place.there} does not hold")
 
 
-def _masked(part: Part, acts: Any, name: str) -> Part:
+def _masked(part: Part, acts: Floats, name: str) -> Part:
     layer = part.layer
     if layer.name != name or not isinstance(layer, Weighted):
         return part
-    limit = torch.where(torch.as_tensor(np.ascontiguousarray(acts)) > 0, layer.digit_limit, 0).to(torch.uint8)
+    limit = torch.where(torch.as_tensor(acts.copy()) > 0, layer.digit_limit, 0).to(torch.uint8)
     return replace(part, layer=layer.rebuilt(digit_limit=limit))
-
-
-def _fill_kernel(form: _Form) -> Fill:
-    def fill(native: Native, layers: Mapping[str, Layer]) -> Native:
-        old = _arrays(native)
-        bare = replace(pquant.translated(native, KERNEL), weights=old)
-        if bare.config[WEIGHT.key] is None:
-            found = form.fill(bare, layers)
-        else:
-            found = kernels.fill_one_kernel(form.fill, form.layout)(bare, layers)
-        if len(found.weights) != len(old):
-            raise native.refuse("has no bias, nor a quantiser for the one that the network has")
-        again = found.weights * (2 if form.depthwise else 1)
-        found = kernels.with_counts(native, pquant.restored(native, replace(found, weights=again), KERNEL))
-        if found.weights[0].shape == native.weights[0].shape:
-            return found
-        n_in = found.weights[0].shape[-2] * found.config.get("groups", 1)
-        ends = ((INPUT, (n_in,)), (OUTPUT, native.shapes[native.name][-1:]))
-        own = zip((WEIGHT, BIAS), (array.shape for array in _arrays(found)), strict=False)
-        for place, sizes in (*ends, *own):
-            found = pquant.resized(found, place, *sizes)
-        return pquant.without_pruning(found)
-
-    return fill
-
-
-def _channels(_native: Native, layer: Layer | None) -> kernels.Layout:
-    """Return the layout of a depthwise convolution."""
-
-    def columns(kernel: Any) -> Any:
-        groups = layer.groups if isinstance(layer, Conv) else 1
-        split = kernel[..., 0].reshape(groups, -1, *kernel.shape[1:-1])
-        return np.moveaxis(split, (0, 1), (-2, -1))
-
-    return kernels.Layout(by_channels, columns)
 
 
 def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -132,12 +104,7 @@ def _affine(native: Native, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         kind = type_of(bare, place.key, place.here, weights=arrays[name].numpy()) if quantises else None
         if kind is not None and native.config.get("scale" if name == "gamma" else "center", True):
             arrays[name] = kind(arrays[name])
-    single = {name: array.float() for name, array in arrays.items()}
-    scale = single["gamma"] / torch.sqrt(single["variance"] + native.number("epsilon", 1e-3))
-    shift = single["beta"] - single["mean"] * scale
-    if not (torch.isfinite(scale).all() and torch.isfinite(shift).all()):
-        raise native.refuse("has a variance that is not positive")
-    return scale, shift
+    return normalisation.scale_and_shift(native, {name: array.float() for name, array in arrays.items()})
 
 
 def _fill_batch_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
@@ -179,20 +146,9 @@ def _multiplier(native: Native) -> BatchNorm:
     return BatchNorm(native.part("multiplier"), scale, torch.zeros(1), fixed=True)
 
 
-def _pool(kind: str) -> Lower:
-    def lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-        bare = replace(native, kind=kind, weights=())
-        return between(pquant.translated(native, ENDS), LAYERS[kind].lower(bare, arriving))
-
-    return lower
-
-
-def _fill_pool(native: Native, layers: Mapping[str, Layer]) -> Native:
-    n_out = native.shapes[native.name][-1]
-    found = replace(
-        pquant.restored(native, with_bits(pquant.translated(native, ENDS), layers), ENDS), weights=native.weights
-    )
-    return pquant.resized(pquant.resized(found, INPUT, n_out), OUTPUT, n_out)
+def _pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    bare = replace(native, kind=f"AveragePooling{native.rank}D", weights=())
+    return between(pquant.translated(native, ENDS), LAYERS[bare.kind].lower(bare, arriving))
 
 
 def _softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -217,14 +173,14 @@ def _filling(fill: Fill, places: tuple[QuantiserPlace, ...], known: Callable[[Na
     return filled
 
 
-_DENSE = _Form(lower=weighted.dense, fill=weighted.fill_dense)
-_CONV = _Form(lower=weighted.conv, fill=weighted.fill_conv)
-_DEPTHWISE = _Form(lower=weighted.depthwise, fill=weighted.fill_depthwise, layout=_channels, depthwise=True)
-_FORMS = {"PQDense": _DENSE, "PQConv1d": _CONV, "PQConv2d": _CONV, "PQDepthwiseConv2d": _DEPTHWISE}
-for _kind, _form in _FORMS.items():
-    LAYERS[_kind] = LayerKind(lower=_kernel(_form), fill=_fill_kernel(_form), typed=True)
-LAYERS["PQBatchNormalization"] = LayerKind(lower=_batch_norm, fill=_fill_batch_norm, typed=True)
-LAYERS["PQActivation"] = LayerKind(lower=_activation, fill=_filling(with_bits, ENDS), typed=True)
-LAYERS["PQAvgPool1d"] = LayerKind(lower=_pool("AveragePooling1D"), fill=_fill_pool, typed=True)
-LAYERS["PQAvgPool2d"] = LayerKind(lower=_pool("AveragePooling2D"), fill=_fill_pool, typed=True)
-LAYERS["PQSoftmax"] = LayerKind(lower=_softmax, fill=_filling(fill_softmax, (*ENDS, *_TABLES), _as_softmax), typed=True)
+_TYPED = {
+    "PQDense": _kernel(weighted.DENSE),
+    **dict.fromkeys(("PQConv1d", "PQConv2d"), _kernel(weighted.CONV)),
+    "PQDepthwiseConv2d": _kernel(weighted.DEPTHWISE),
+    "PQBatchNormalization": (_batch_norm, _fill_batch_norm),
+    "PQActivation": (_activation, _filling(with_bits, ENDS)),
+    **dict.fromkeys(("PQAvgPool1d", "PQAvgPool2d"), (_pool, _filling(with_bits, ENDS))),
+    "PQSoftmax": (_softmax, _filling(fill_softmax, (*ENDS, *_TABLES), _as_softmax)),
+}
+for _name, (_lower, _fill) in _TYPED.items():
+    LAYERS[_name] = LayerKind(lower=_lower, fill=_fill, typed=True)

@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from hepprune.frontends.keras.layers.normalisation import batch_norm, check_last_axis, fill_batch_norm, kept_channels
+from hepprune.frontends.keras.layers.weighted import DEPTHWISE, Form
 from hepprune.frontends.keras.qkeras import layers as base
 from hepprune.frontends.keras.qkeras.quantisers import used
+from hepprune.frontends.keras.qkeras.scales import Float32s
 from hepprune.frontends.keras.registry import Fill, Floats, Lower, Native, Parts, only, register
 from hepprune.network import Layer, Shape
 
@@ -28,7 +30,7 @@ def _quantised(native: Native) -> Native:
     return replace(native, weights=(*arrays, *native.weights[len(arrays) :]))
 
 
-def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
+def _fill_batch_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the layer with the channels that are left, or with scale and shift in float where they are others."""
     kept = _kept(native, layers[native.name])
     if kept is not None:
@@ -43,12 +45,12 @@ def _kept(native: Native, layer: Layer) -> list[int] | None:
     return kept_channels((old["scale"], old["shift"]), (now["scale"], now["shift"]))
 
 
-@register("QBatchNormalization", fill=_fill, quantisers=[f"{name}_quantizer" for name in _STATISTICS])
+@register("QBatchNormalization", fill=_fill_batch_norm, quantisers=[f"{name}_quantizer" for name in _STATISTICS])
 def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return batch_norm(_quantised(native), arriving)
 
 
-def _folded(native: Native, n_out: int) -> tuple[Floats, Floats, base.Float32s]:
+def _folded(native: Native, n_out: int) -> tuple[Floats, Floats, Float32s]:
     """Return kernel, bias, and the factor per channel that was folded into them, in float32 as QKeras folds."""
     arrays = [array.astype(np.float32) for array in native.weights if array.ndim]  # without the number of steps
     biased = bool(native.config.get("use_bias", True))
@@ -65,11 +67,11 @@ def _folded(native: Native, n_out: int) -> tuple[Floats, Floats, base.Float32s]:
     return kernel.astype(np.float64), folded.astype(np.float64), factor.astype(np.float32)
 
 
-def _folding(lower: Lower, key: str, arrange: base.Arrange) -> Lower:
-    def folded_lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-        shape = only(native, arriving)
+def _folding(form: Form, key: str) -> Lower:
+    def lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+        shape, layout = only(native, arriving), form.layout(native, None)
         check_last_axis(native, (*shape[:-1], 1))
-        depthwise = key == "depthwise_quantizer"
+        depthwise = form is DEPTHWISE
         each = "depth_multiplier" if depthwise else "units" if "units" in native.config else "filters"
         kernel, bias, factor = _folded(native, native.size(each, 1) * (shape[-1] if depthwise else 1))
         spread = factor.reshape(shape[-1], -1) if depthwise else factor
@@ -77,11 +79,11 @@ def _folding(lower: Lower, key: str, arrange: base.Arrange) -> Lower:
             raise native.refuse(f"has a kernel of shape {kernel.shape} for factors of shape {spread.shape}")
         kernel = (spread * kernel.astype(np.float32)).astype(np.float64)
         plain = native.filled([kernel, bias], use_bias=True)
-        (part,) = lower(plain, arriving)
-        layer = base.quantised(plain, part.layer, kernel, key, arrange)
-        return base.with_activation(native, [replace(part, layer=base.with_bias(plain, layer))])
+        (part,) = form.lower(plain, arriving)
+        layer = base.with_bias(plain, base.quantised(plain, part.layer, kernel, key, arrange=layout.rows))
+        return base.with_activation(native, [replace(part, layer=layer)])
 
-    return folded_lower
+    return lower
 
 
 def _unfolding(plain: Fill, key: str) -> Fill:
@@ -103,8 +105,6 @@ def _unfolding(plain: Fill, key: str) -> Fill:
     return fill
 
 
-for _kinds, _lower, _plain_fill, _key, _arrange in base.ONE_KERNEL:
-    _fused, _groups = f"{_kinds[-1]}Batchnorm", ("", "batchnorm")
-    _read = (_key, "bias_quantizer")
-    _entered = register(_fused, fill=_unfolding(_plain_fill, _key), groups=_groups, quantisers=_read)
-    _entered(_folding(_lower, _key, _arrange))
+for _kinds, _form, _key in base.ONE_KERNEL:
+    _fill, _groups, _read = _unfolding(_form.fill, _key), ("", "batchnorm"), (_key, "bias_quantizer")
+    register(f"{_kinds[-1]}Batchnorm", fill=_fill, groups=_groups, quantisers=_read)(_folding(_form, _key))

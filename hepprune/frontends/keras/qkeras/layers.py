@@ -7,34 +7,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from hepprune.errors import NetworkError, explained
+from hepprune.frontends.checking import acting_arrays
 from hepprune.frontends.keras.layers import activations, einsum, weighted
 from hepprune.frontends.keras.layers.einsum import contraction
+from hepprune.frontends.keras.layers.recurrent import has_two_biases
+from hepprune.frontends.keras.layers.weighted import Arrange, Form, by_rows
 from hepprune.frontends.keras.qkeras.functions import QuantisedFunction, activation, is_quantiser
 from hepprune.frontends.keras.qkeras.quantisers import Described, held, parse, scale_of, used, weights
-from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Lower, Native, Part, Parts, after, only, register
-from hepprune.network import Activation, BatchNorm, Layer, Merge, ReLU, Shape, Weighted
+from hepprune.frontends.keras.qkeras.scales import Float32s
+from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, L, Lower, Native, Part, Parts, after, only, register
+from hepprune.network import Activation, BatchNorm, Layer, Merge, ReLU, Shape
 
-Float32s = NDArray[np.float32]
-Arrange = Callable[[Float32s], Float32s]
-
-
-def as_is(array: Float32s) -> Float32s:
-    """Return the array, of a layout that the network shares."""
-    return array
-
-
-def by_rows(kernel: Float32s) -> Float32s:
-    """Return (n_out, ..., n_in) for Keras' (..., n_in, n_out)."""
-    return np.moveaxis(kernel, -1, 0) if kernel.ndim > 2 else kernel.T
-
-
-def by_channels(kernel: Float32s) -> Float32s:
-    """Return (n_in * multiplier, *positions, 1) for Keras' depthwise (*positions, n_in, multiplier)."""
-    moved = np.moveaxis(kernel, (-2, -1), (0, 1))
-    return moved.reshape(-1, *moved.shape[2:], 1)
+_BIAS = "bias_quantizer"
 
 
 def naming(native: Native, key: str) -> AbstractContextManager[None]:
@@ -49,22 +36,19 @@ def quantiser(native: Native, key: str, *, kernel: bool = False) -> Described | 
         return found.scaled_to_weights() if found and kernel else found
 
 
-def quantised(native: Native, layer: Layer, array: Floats, key: str, arrange: Arrange = by_rows) -> Weighted:
-    """Return the layer with the kernel of an array and its quantiser, both as QKeras uses them."""
-    described = quantiser(native, key, kernel=True)
+def quantised(
+    native: Native, layer: L, array: Floats, key: str, *, arrange: Arrange = by_rows, name: str = "weight"
+) -> L:
+    """Return the layer with a kernel, or a bias, of an array and its quantiser, both as QKeras uses them."""
+    described = quantiser(native, key, kernel=key != _BIAS)
     with naming(native, key):
-        weight_type, latent = weights(described, array.astype(np.float32), arrange=arrange)
-    found: Weighted = layer.rebuilt(weight=torch.as_tensor(latent.copy()), weight_type=weight_type)  # type: ignore[assignment]
-    return found
+        kind, latent = weights(described, array.astype(np.float32), arrange=arrange)
+    return layer.rebuilt(**{name: torch.as_tensor(latent.copy()), f"{name}_type": kind})
 
 
-def with_bias(native: Native, layer: Weighted, array: Float32s | None = None, arrange: Arrange = as_is) -> Weighted:
+def with_bias(native: Native, layer: L) -> L:
     """Return the layer with the quantiser of its bias; without one the bias stays float."""
-    described = quantiser(native, "bias_quantizer")
-    with naming(native, "bias_quantizer"):
-        array = layer.bias.detach().numpy() if array is None else array
-        bias_type, latent = weights(described, array, arrange=arrange)
-    return layer.rebuilt(bias=torch.as_tensor(latent.copy()), bias_type=bias_type)
+    return quantised(native, layer, layer.state_dict()["bias"].numpy(), _BIAS, name="bias")
 
 
 def functions(native: Native, described: Any, name: str | None = None, *, source: int | str = 0) -> Parts:
@@ -99,13 +83,13 @@ def filling(plain: Fill, *keys: str) -> Fill:
     `keys` name the quantisers of the kernels in the order of Keras' arrays; the array after them is the bias.
     """
 
+    @torch.no_grad()
     def fill(native: Native, layers: Mapping[str, Layer]) -> Native:
-        filled = plain(native, layers)
-        kernels = [layer for layer in layers.values() if isinstance(layer, Weighted)]
-        types = [*(layer.weight_type for layer in kernels), kernels[-1].bias_type]
-        others = (_arrays(plain, native, layers, change) for change in (_used, _scales))
-        arrays, changes = [], dict[str, Any]()
-        for key, kind, *values in zip((*keys, "bias_quantizer"), types, _float32(filled), *others, strict=False):
+        filled, arrays, changes = plain(native, layers), list[Floats](), dict[str, Any]()
+        types = [kernel.type for layer in layers.values() for kernel in layer.kernels]
+        types.append(layers[native.name].settings()["bias_type"])
+        others = (_arrays(plain, native, layers, change) for change in (acting_arrays, _scales))
+        for key, kind, *values in zip((*keys, _BIAS), types, _float32(filled), *others, strict=False):
             with naming(native, key):
                 described = quantiser(native, key, kernel=key in keys)
                 config, array = held(described, kind, latent=values[0], acting=values[1], scale=values[2])
@@ -121,68 +105,66 @@ def _float32(native: Native) -> list[Float32s]:
 
 
 def _arrays(
-    plain: Fill, native: Native, layers: Mapping[str, Layer], change: Callable[[Weighted], Layer]
+    plain: Fill, native: Native, layers: Mapping[str, Layer], change: Callable[[Layer], dict[str, Tensor]]
 ) -> list[Float32s]:
-    changed = {name: change(layer) if isinstance(layer, Weighted) else layer for name, layer in layers.items()}
-    found = _float32(plain(native, changed))
-    return found if len(found) > len(layers) else [*found, np.zeros_like(found[-1][..., :1])]
+    found = _float32(plain(native, {name: layer.rebuilt(**change(layer)) for name, layer in layers.items()}))
+    return [*found, np.zeros_like(found[-1][..., :1])]
 
 
-def _used(layer: Weighted) -> Layer:
-    return layer.rebuilt(weight=layer.used_weight(), bias=layer.used_bias())
+def _scales(layer: Layer) -> dict[str, Tensor]:
+    """Return the scales of the arrays of a layer: of a bias only where it has one, and once where a file has a sum."""
+    found: dict[str, Tensor] = {}
+    for name, array in acting_arrays(layer).items():
+        kind = getattr(layer, "bias_type" if name == "recurrent_bias" else f"{name}_type")
+        summed = name == "recurrent_bias" and not has_two_biases(layer)
+        there = not summed and (hasattr(kind, "scale") or not name.endswith("bias"))
+        found[name] = torch.as_tensor(scale_of(kind) * there, dtype=array.dtype).expand_as(array)
+    return found
 
 
-def _scales(layer: Weighted) -> Layer:
-    scale = torch.as_tensor(scale_of(layer.weight_type), dtype=layer.weight.dtype)
-    bias = torch.as_tensor(scale_of(layer.bias_type) * hasattr(layer.bias_type, "scale"), dtype=layer.bias.dtype)
-    return layer.rebuilt(weight=scale.expand_as(layer.weight), bias=bias.expand_as(layer.bias))
+def _one_kernel(form: Form, key: str) -> Lower:
+    def lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+        (part,) = form.lower(native, arriving)
+        layer = quantised(native, part.layer, native.weights[0], key, arrange=form.layout(native, None).rows)
+        return with_activation(native, [replace(part, layer=with_bias(native, under_mask(native, layer)))])
+
+    return lower
 
 
-def _one_kernel(lower: Lower, key: str, arrange: Arrange) -> Lower:
-    def quantised_lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-        (part,) = lower(native, arriving)
-        layer = under_mask(native, quantised(native, part.layer, native.weights[0], key, arrange))
-        return with_activation(native, [replace(part, layer=with_bias(native, layer))])
-
-    return quantised_lower
-
-
-def under_mask(native: Native, layer: Weighted) -> Weighted:
+def under_mask(native: Native, layer: L) -> L:
     """Return the layer without the places of its window that a mask, which later QKeras has, multiplies by zero."""
-    given = native.config.get("mask")
+    given, state = native.config.get("mask"), layer.state_dict()
     if given is None:
         return layer
-    window = layer.weight.shape[1:-1]
+    window = state["weight"].shape[1:-1]
     mask = np.asarray(given, dtype=np.float64)
     if mask.size != np.prod(window) or not np.isin(mask, (0, 1)).all():
         raise native.refuse(f"has a mask of shape {mask.shape}, none of 0 and 1 for its window {tuple(window)}")
     allowed = torch.as_tensor(mask.reshape(1, *window, 1) != 0)
-    limit = torch.where(allowed, layer.digit_limit, torch.zeros_like(layer.digit_limit))
-    return layer.rebuilt(weight=torch.where(allowed, layer.weight, 0.0), digit_limit=limit)
+    return layer.rebuilt(**{name: torch.where(allowed, state[name], 0) for name in ("weight", "digit_limit")})
 
 
-# Classes of layers with one kernel, how Keras' own are lowered and filled, the quantiser's key, the kernel's layout.
-ONE_KERNEL: tuple[tuple[tuple[str, ...], Lower, Fill, str, Arrange], ...] = (
-    (("QDense",), weighted.dense, weighted.fill_dense, "kernel_quantizer", by_rows),
-    (("QConv1D", "QConv2D"), weighted.conv, weighted.fill_conv, "kernel_quantizer", by_rows),
-    (("QDepthwiseConv2D",), weighted.depthwise, weighted.fill_depthwise, "depthwise_quantizer", by_channels),
+# Classes of layers with one kernel, those of Keras that they are without quantisers, and the key of the kernel's.
+ONE_KERNEL: tuple[tuple[tuple[str, ...], Form, str], ...] = (
+    (("QDense",), weighted.DENSE, "kernel_quantizer"),
+    (("QConv1D", "QConv2D"), weighted.CONV, "kernel_quantizer"),
+    (("QDepthwiseConv2D",), weighted.DEPTHWISE, "depthwise_quantizer"),
 )
-for _kinds, _lower, _fill, _key, _arrange in ONE_KERNEL:
-    _entered = register(*_kinds, fill=filling(_fill, _key), quantisers=(_key, "bias_quantizer"))
-    _entered(_one_kernel(_lower, _key, _arrange))
+for _kinds, _form, _key in ONE_KERNEL:
+    register(*_kinds, fill=filling(_form.fill, _key), quantisers=(_key, _BIAS))(_one_kernel(_form, _key))
 
 
-_OF_KERNEL = ("kernel_quantizer", "bias_quantizer")
+_OF_KERNEL = ("kernel_quantizer", _BIAS)
 _OF_KERNELS = ("depthwise_quantizer", "pointwise_quantizer")
 
 
-@register("QEinsumDense", fill=filling(einsum.fill_einsum_dense, _OF_KERNEL[0]), quantisers=_OF_KERNEL)
+@register("QEinsumDense", fill=filling(einsum.EINSUM.fill, _OF_KERNEL[0]), quantisers=_OF_KERNEL)
 def _einsum(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    axes = contraction(native)
-    parts = einsum.einsum_dense(native, arriving)
+    axes, parts = contraction(native), einsum.einsum_dense(native, arriving)
     at = next(number for number, part in enumerate(parts) if part.layer.name == native.name)
-    layer = quantised(native, parts[at].layer, native.weights[0], "kernel_quantizer", axes.rows)
-    layer = with_bias(native, layer, native.weights[1].astype(np.float32), axes.bias_rows) if axes.biased else layer
+    layer = quantised(native, parts[at].layer, native.weights[0], _OF_KERNEL[0], arrange=axes.rows)
+    if axes.biased:
+        layer = quantised(native, layer, native.weights[1], _BIAS, arrange=axes.bias_rows, name="bias")
     parts[at] = replace(parts[at], layer=layer)
     return with_activation(native, parts)
 
@@ -190,10 +172,10 @@ def _einsum(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 _fill_separable = filling(weighted.fill_separable, *_OF_KERNELS)
 
 
-@register("QSeparableConv1D", "QSeparableConv2D", fill=_fill_separable, quantisers=(*_OF_KERNELS, "bias_quantizer"))
+@register("QSeparableConv1D", "QSeparableConv2D", fill=_fill_separable, quantisers=(*_OF_KERNELS, _BIAS))
 def _separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     deep, point = weighted.separable(native, arriving)
-    first = quantised(native, deep.layer, native.weights[0], "depthwise_quantizer", by_channels)
+    first = quantised(native, deep.layer, native.weights[0], "depthwise_quantizer", arrange=weighted.by_channels)
     second = quantised(native, point.layer, native.weights[1], "pointwise_quantizer")
     return with_activation(native, [replace(deep, layer=first), replace(point, layer=with_bias(native, second))])
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hepprune.fixed import FixedPoint
-from hepprune.frontends.keras.qkeras.layers import by_channels, by_rows
+from hepprune.frontends.keras.layers.weighted import by_channels, by_rows
 from hepprune.frontends.keras.registry import LAYERS, Floats, Native, Part, Parts, keep, only, register, single, wrapped
 from hepprune.network import Dense, Kernel, Layer, Permute, Shape
 
