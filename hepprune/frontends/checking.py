@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,8 +42,8 @@ def check(network: Network, written: Reading) -> None:
     Raises:
         NetworkError: an output differs; the sentence names the first layer that does.
     """
-    types = _types(written.network)
-    exact, typed = _types(network) == types and is_exact(network), any(any(each.values()) for each in types)
+    types, wanted_types = (list(map(types_of, net)) for net in (written.network, network))
+    exact, typed = wanted_types == types and is_exact(network), any(any(each.values()) for each in types)
     mine, own = ((net if exact else acting(net)).clone().double() for net in (network, written.network))
     for n_jets in written.batches:
         generator = torch.Generator().manual_seed(n_jets)
@@ -94,9 +95,9 @@ def acting_arrays(layer: Layer) -> dict[str, Tensor]:
     return {}
 
 
-def _types(network: Network) -> list[dict[str, object]]:
-    layers = network.structure()["layers"]
-    return [{key: value for key, value in each.items() if key == "result" or key.endswith("_type")} for each in layers]
+def types_of(layer: Layer) -> dict[str, Any]:
+    """Return the quantisers of a layer by their names."""
+    return {key: value for key, value in layer.settings().items() if key == "result" or key.endswith("_type")}
 
 
 def _limit(network: Network, given: Sequence[Tensor], wanted: Mapping[str, Tensor]) -> float:

@@ -20,7 +20,7 @@ __all__ = ["claims", "hold_masks", "native", "read", "read_back", "write"]
 _LAYERS = (
     "layers.activations", "layers.attention", "layers.einsum", "layers.normalisation", "layers.operations",
     "layers.parts", "layers.recurrent", "layers.shaping", "layers.weighted", "qkeras.layers", "qkeras.recurrent",
-    "qkeras.folding", "hgq.layers", "hgq.proxy", "hgq.first", "pquant.layers", "pquant.composed", "qkeras.wrapped",
+    "qkeras.folding", "hgq.layers", "hgq.first", "pquant.layers", "pquant.composed", "qkeras.wrapped",
 )  # fmt: skip
 for _name in _LAYERS:
     import_module(f"{__name__}.{_name}")
@@ -48,10 +48,9 @@ def write(network: Network, path: Path, *, like: Any) -> Path:
     Raises:
         NetworkError: the network has another graph than `like`, or a value that the format cannot hold.
     """
-    if isinstance(like, str | Path):
-        return store(filled(network, read_model(Path(like))), Path(path))
     with tempfile.TemporaryDirectory() as folder:
-        return store(filled(network, read_model(saved(like, Path(folder)))), Path(path))
+        source = Path(like) if isinstance(like, str | Path) else saved(like, Path(folder))
+        return store(filled(network, read_model(source)), Path(path))
 
 
 def read_back(path: Path, *, like: Any) -> Reading:

@@ -6,7 +6,6 @@ from typing import Any
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.keras.registry import Native
-from hepprune.network import Shape
 
 _CONSTANT = "_CONSTANT_VALUE"  # what Keras 2 writes in the place of a layer's name where the first value is a constant
 _HARMLESS = {"training", "need_weights"}  # which say nothing of the first value that a layer puts out at inference
@@ -22,14 +21,6 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class CallValue:
-    """What a call puts out: the layer of the Network that holds it, and its shape."""
-
-    layer: str
-    shape: Shape
-
-
-@dataclass(frozen=True)
 class LayerCall:
     """One call: the values it reads, the keyword each is passed by (None by position), and its other arguments.
 
@@ -39,7 +30,7 @@ class LayerCall:
     references: tuple[Reference, ...] = ()
     arguments: tuple[str | None, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    arriving: tuple[CallValue, ...] = ()
+    arriving: tuple[str, ...] = ()
 
     def check(self, native: Native) -> None:
         """Refuse keyword arguments that change what a layer computes."""
@@ -109,16 +100,17 @@ def _new(node: Mapping[str, Any]) -> LayerCall:
     by_place = [(None, str(place), value) for place, value in enumerate(node.get("args", [])) if value is not None]
     by_name = [(key, key, value) for key, value in node.get("kwargs", {}).items()]
     for name, key, value in (*by_place, *by_name):
-        found = list(_tensors(value))
+        found = references([tensor["keras_history"] for tensor in tensors(value)])
         read += found
         names += [name] * len(found)
         settings |= {} if found else {key: value}
     return LayerCall(tuple(read), tuple(names), settings)
 
 
-def _tensors(structure: Any) -> Iterator[Reference]:
+def tensors(structure: Any) -> Iterator[dict[str, Any]]:
+    """Yield the config of every `__keras_tensor__` in a nest of lists and dicts."""
     if isinstance(structure, dict) and structure.get("class_name") == "__keras_tensor__":
-        yield from references(structure["config"]["keras_history"])
-    elif isinstance(structure, list):
-        for entry in structure:
-            yield from _tensors(entry)
+        yield structure["config"]
+    elif isinstance(structure, dict | list):
+        for entry in structure.values() if isinstance(structure, dict) else structure:
+            yield from tensors(entry)

@@ -2,6 +2,7 @@
 
 import tempfile
 import warnings
+from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,8 @@ def hold_masks(network: Network, model: Any) -> Any:
     held = [
         (variable, np.asarray(mask, dtype=np.float32))
         for path, masks in native_masks(network, model).items()
-        for variable, mask in zip(_layer(model, path).weights, masks, strict=True)
+        for layer in [reduce(lambda inside, name: inside.get_layer(name), path.split("/"), model)]
+        for variable, mask in zip(layer.weights, masks, strict=True)
         if not mask.all()
     ]
 
@@ -132,9 +134,3 @@ def native_masks(network: Network, model: Any) -> dict[str, tuple[Floats, ...]]:
             each = (LAYERS[native.kind].fill(native, {name: of[name] for name in names}).weights for of in (ones, kept))
             found[path] = tuple(np.where((full != 0) & (cut == 0), 0.0, 1.0) for full, cut in zip(*each, strict=True))
     return found
-
-
-def _layer(model: Any, path: str) -> Any:
-    for name in path.split("/"):
-        model = model.get_layer(name)
-    return model

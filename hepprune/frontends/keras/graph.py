@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed.quantisers import check_shape
 from hepprune.frontends.inputs import type_inputs
-from hepprune.frontends.keras.calls import CallValue, LayerCall, Reference, calls, references
+from hepprune.frontends.keras.calls import LayerCall, Reference, calls, references
 from hepprune.frontends.keras.files import MODELS, KerasModel, entries, leaves, name_of
 from hepprune.frontends.keras.registry import LAYERS, Native, Part
 from hepprune.frontends.names import identifiers
@@ -58,7 +58,7 @@ class _Flat:
     shapes: dict[str, Shape] = field(default_factory=dict)
     natives: dict[str, Native] = field(default_factory=dict)
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    times: dict[str, int] = field(default_factory=dict)
+    times: Counter[str] = field(default_factory=Counter)
     arriving: dict[str, tuple[Shape, ...]] = field(default_factory=dict)
     values: dict[tuple[str, int, int], Shape] = field(default_factory=dict)
 
@@ -71,13 +71,13 @@ class _Flat:
         self.names = identifiers(paths)
         self.taken = frozenset(self.names.values())
         outputs = self._run(self.model.config, "", self._inputs())
-        type_inputs(self.layers, self.sources, [value.layer for value in outputs])
-        network = Network(self.layers.values(), self.sources, [value.layer for value in outputs])
+        type_inputs(self.layers, self.sources, outputs)
+        network = Network(self.layers.values(), self.sources, outputs)
         return LoweredModel(
             network=network, natives=self.natives, parts=self.parts, arriving=self.arriving, values=self.values
         )
 
-    def _inputs(self) -> list[CallValue]:
+    def _inputs(self) -> list[str]:
         config = self.model.config["config"]
         if self.model.config["class_name"] == "Sequential":
             first = entries(config)[0]
@@ -91,7 +91,7 @@ class _Flat:
             named = [by_name[reference.layer] for reference in references(config["input_layers"])]
         return [self._input(self.names[name_of(entry)], _batch_shape(entry), entry) for entry in named]
 
-    def _input(self, name: str, shape: Any, entry: Mapping[str, Any] | None = None) -> CallValue:
+    def _input(self, name: str, shape: Any, entry: Mapping[str, Any] | None = None) -> str:
         if not isinstance(shape, list | tuple) or not all(isinstance(size, int) for size in shape[1:]):
             raise NetworkError(f"input '{name}' has the shape {str(shape)[:60]}, which is not fixed")
         self._add(Input(name, tuple(shape[1:])), ())
@@ -99,7 +99,7 @@ class _Flat:
             path = name_of(entry)
             self.natives[path] = Native(name=name, path=path, kind="InputLayer", config=entry["config"])
             self.parts[path] = (name,)
-        return CallValue(name, self.shapes[name])
+        return name
 
     def _add(self, layer: Layer, sources: tuple[str, ...]) -> None:
         if layer.name in self.shapes:
@@ -111,24 +111,24 @@ class _Flat:
         if sources:
             self.sources[layer.name] = sources
 
-    def _run(self, model: Mapping[str, Any], prefix: str, arriving: list[CallValue]) -> list[CallValue]:
-        self.arriving.setdefault(prefix.removesuffix("/"), tuple(value.shape for value in arriving))
+    def _run(self, model: Mapping[str, Any], prefix: str, arriving: list[str]) -> list[str]:
+        self._arrive(prefix.removesuffix("/"), arriving)
         if model["class_name"] == "Sequential":
             for entry in entries(model["config"]):
                 if entry.get("class_name") == "InputLayer":
-                    self.arriving.setdefault(prefix + name_of(entry), (arriving[0].shape,))
+                    self._arrive(prefix + name_of(entry), arriving[:1])
                 else:
                     arriving = self._call(entry, prefix, LayerCall(arriving=tuple(arriving)))
             return arriving
         return self._functional(model["config"], prefix, arriving)
 
-    def _functional(self, config: Mapping[str, Any], prefix: str, arriving: list[CallValue]) -> list[CallValue]:
+    def _functional(self, config: Mapping[str, Any], prefix: str, arriving: list[str]) -> list[str]:
         inputs = references(config["input_layers"])
         if len(inputs) != len(arriving):
             raise NetworkError(f"the model '{prefix}' has {len(inputs)} inputs and is called on {len(arriving)} values")
         values = {(ref.layer, ref.call): [value] for ref, value in zip(inputs, arriving, strict=True)}
-        for (name, _), (value,) in values.items():
-            self.arriving.setdefault(prefix + name, (value.shape,))
+        for (name, _), value in values.items():
+            self._arrive(prefix + name, value)
         nodes = {(name_of(e), number): (e, node) for e, number, node in _nodes(config, self.model.keras)}
         before = {key: [(ref.layer, ref.call) for ref in node.references] for key, (_, node) in nodes.items()}
         try:
@@ -144,14 +144,14 @@ class _Flat:
             read = tuple(_value(values, ref) for ref in node.references)
             values[key] = self._call(entry, prefix, replace(node, arriving=read))
         for (name, call), found in values.items():
-            self.values |= {(prefix + name, call, output): value.shape for output, value in enumerate(found)}
+            self.values |= {(prefix + name, call, output): self.shapes[value] for output, value in enumerate(found)}
         return [_value(values, ref) for ref in references(config["output_layers"])]
 
-    def _call(self, entry: Mapping[str, Any], prefix: str, call: LayerCall) -> list[CallValue]:
+    def _call(self, entry: Mapping[str, Any], prefix: str, call: LayerCall) -> list[str]:
         path, kind = prefix + name_of(entry), kind_of(entry)
         if kind in MODELS:
             return self._run(entry, path + "/", list(call.arriving))
-        self.arriving.setdefault(path, tuple(value.shape for value in call.arriving))
+        self._arrive(path, call.arriving)
         native = self._native(entry, path, call)
         if kind not in LAYERS:
             raise native.refuse("is of a class that is not known here, so it cannot be taken over")
@@ -161,11 +161,12 @@ class _Flat:
         else:
             self.natives[path], self.parts[path] = native, tuple(part.layer.name for part in parts)
         for part in parts:
-            self._add(part.layer, tuple(s if isinstance(s, str) else call.arriving[s].layer for s in part.sources))
-        if LAYERS[kind].several:
-            return [CallValue(part.layer.name, self.shapes[part.layer.name]) for part in parts]
-        last = parts[-1].layer.name if parts else call.arriving[0].layer
-        return [CallValue(last, self.shapes[last])]
+            self._add(part.layer, tuple(s if isinstance(s, str) else call.arriving[s] for s in part.sources))
+        found = [part.layer.name for part in parts] or [call.arriving[0]]
+        return found if LAYERS[kind].several else found[-1:]
+
+    def _arrive(self, path: str, values: Iterable[str]) -> None:
+        self.arriving.setdefault(path, tuple(self.shapes[value] for value in values))
 
     def _native(self, entry: Mapping[str, Any], path: str, call: LayerCall) -> Native:
         stored = self.model.layers.get(path)
@@ -180,11 +181,11 @@ class _Flat:
             taken=self.taken,
             arguments=call.arguments,
             call=call.settings,
-            arriving=tuple(value.shape for value in call.arriving),
+            arriving=tuple(self.shapes[value] for value in call.arriving),
         )
         if native.kind not in LAYERS or not LAYERS[native.kind].is_operation:
             call.check(native)
-        self.times[path] = self.times.get(path, 0) + 1
+        self.times[path] += 1
         return native if self.times[path] == 1 else replace(native, name=native.part(str(self.times[path])))
 
     def _again(self, native: Native, parts: list[Part]) -> list[Part]:
@@ -221,7 +222,7 @@ def _nodes(config: Mapping[str, Any], keras: int) -> Iterator[tuple[dict[str, An
             yield entry, number, call
 
 
-def _value(values: Mapping[tuple[str, int], Sequence[CallValue]], ref: Reference) -> CallValue:
+def _value(values: Mapping[tuple[str, int], Sequence[str]], ref: Reference) -> str:
     found = values[ref.layer, ref.call]
     if ref.output >= len(found):
         raise NetworkError(f"output {ref.output} of layer '{ref.layer}' is read, which cannot be taken over")

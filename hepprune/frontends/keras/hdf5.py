@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +116,8 @@ class ArrayFile:
         found = self._group(group)
         if found is None:
             return []
-        pieces = [attribute] if attribute in found.attrs else []
-        while (numbered := f"{attribute}{len(pieces)}") in found.attrs and attribute not in found.attrs:
-            pieces.append(numbered)
+        numbered = takewhile(found.attrs.__contains__, (f"{attribute}{number}" for number in count()))
+        pieces = [attribute] if attribute in found.attrs else numbered
         listed = [name for piece in pieces for name in np.asarray(found.attrs[piece]).ravel().tolist()]
         return [name.decode() if isinstance(name, bytes) else str(name) for name in listed]
 

@@ -225,13 +225,13 @@ def channels_last(native: Native, shape: Shape) -> None:
         raise native.refuse(f"works on {native.rank} axes of positions and is given the shape {shape}")
 
 
-def wrapped(native: Native, known: Container[str], otherwise: str) -> tuple[str, dict[str, Any]]:
-    """Return class and description of the layer that a wrapper holds, and refuse one of a class that is not known."""
+def wrapped(native: Native, known: Container[str], otherwise: str) -> Native:
+    """Return the layer that a wrapper holds, and refuse one of a class that is not known."""
     entry = native.config.get("layer")
     kind = str(entry.get("class_name")) if isinstance(entry, dict) else "nothing"
     if not isinstance(entry, dict) or kind not in known:
         raise native.refuse(f"wraps {kind[:60]}{otherwise}")
-    return kind, entry
+    return replace(native, kind=kind, config=entry.get("config", {}))
 
 
 def rewrapped(entry: Mapping[str, Any], filled: Native) -> dict[str, Any]:

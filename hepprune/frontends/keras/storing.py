@@ -4,7 +4,7 @@ import copy
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import h5py  # type: ignore[import-untyped]
 import numpy as np
 
 from hepprune.files import replacing, write_text
+from hepprune.frontends.keras.calls import tensors
 from hepprune.frontends.keras.files import KerasModel, Stored, beside, walk, weights_beside
 from hepprune.frontends.keras.hdf5 import ArrayFile, joined
 from hepprune.frontends.keras.registry import Floats
@@ -125,7 +126,7 @@ def resized(model: Mapping[str, Any], lowered: "LoweredModel") -> dict[str, Any]
     for path, entry in walk(changed["config"]):
         _resize(entry, lowered.arriving.get(path))
         prefix = path.rpartition("/")[0]
-        for tensor in _tensors(entry.get("inbound_nodes")):
+        for tensor in tensors(entry.get("inbound_nodes")):
             name, call, output = tensor["keras_history"]
             tensor["shape"] = [None, *lowered.values[f"{prefix}/{name}" if prefix else name, call, output]]
     _resize(changed, lowered.arriving.get(""))
@@ -148,15 +149,3 @@ def _resize(entry: dict[str, Any], arriving: tuple[Shape, ...] | None) -> None:
         built["input_shape"] = shapes[0] if len(shapes) == 1 else shapes
     elif built is not None and built != {"input_shape": None}:
         del entry["build_config"]
-
-
-def _tensors(structure: Any) -> Iterator[dict[str, Any]]:
-    """Yield the config of every `__keras_tensor__` in a nest of lists and dicts."""
-    if isinstance(structure, dict):
-        if structure.get("class_name") == "__keras_tensor__":
-            yield structure["config"]
-            return
-        structure = list(structure.values())
-    if isinstance(structure, list):
-        for entry in structure:
-            yield from _tensors(entry)

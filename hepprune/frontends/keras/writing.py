@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.errors import NetworkError, refused
+from hepprune.errors import NetworkError, explained, refused
 from hepprune.fixed import FixedPoint, Quantiser, digits
 from hepprune.fixed.quantisers import FixedPoints
-from hepprune.frontends.checking import acting, acting_arrays
+from hepprune.frontends.checking import acting, acting_arrays, types_of
 from hepprune.frontends.keras.files import KerasModel, Stored
 from hepprune.frontends.keras.graph import lower
 from hepprune.frontends.keras.layers.recurrent import has_two_biases
@@ -44,10 +44,8 @@ def filled(network: Network, model: KerasModel) -> KerasModel:
     described = with_layers(model.config, {path: native.config for path, native in changed.items()})
     layers = {path: _stored(each, changed[path]) if path in changed else each for path, each in model.layers.items()}
     after = replace(model, config=described, layers=layers)
-    try:
+    with explained(NetworkError, "the model cannot take the network's sizes:", NetworkError):
         lowered = lower(after)
-    except NetworkError as problem:
-        raise NetworkError(f"the model cannot take the network's sizes: {problem}") from problem
     pads = [path for path, native in changed.items() if native.kind in LAYERS and LAYERS[native.kind].pads]
     other = [names for path in pads if _differs(names := before.parts[path], wanted, lowered.network)]
     _check(wanted, lowered.network, {name for names in other for name in names})
@@ -117,13 +115,9 @@ def _changed(native: Native, names: Iterable[str], now: Network, before: Network
     typed = native.kind in LAYERS and LAYERS[native.kind].typed
     return any(
         not _equal(now[name], before[name], 0.0)
-        or (typed and (_types(now[name]) != _types(before[name]) or now.shapes[name] != before.shapes[name]))
+        or (typed and (types_of(now[name]) != types_of(before[name]) or now.shapes[name] != before.shapes[name]))
         for name in names
     )
-
-
-def _types(layer: Layer) -> dict[str, Any]:
-    return {key: value for key, value in layer.settings().items() if key == "result" or key.endswith("_type")}
 
 
 def _fill(native: Native, network: Network, names: Iterable[str]) -> Native:
@@ -142,7 +136,7 @@ def _equal(first: Layer, second: Layer, tolerance: float) -> bool:
 
 
 def _plain(layer: Layer) -> dict[str, Any]:
-    return {key: value for key, value in layer.settings().items() if key not in (*_HARDWARE, *_types(layer))}
+    return {key: value for key, value in layer.settings().items() if key not in (*_HARDWARE, *types_of(layer))}
 
 
 def _arrays(layer: Layer) -> dict[str, Floats]:

@@ -11,30 +11,28 @@ from typing import Any
 
 from hepprune.frontends.keras.hgq.tables import places_of
 from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
-from hepprune.frontends.keras.layers.attention import roles_of
+from hepprune.frontends.keras.layers.attention import ROLES, roles_of
 from hepprune.frontends.keras.registry import LAYERS, Native, Part, Parts, after, inside, lowered, reading, with_insides
 from hepprune.network import Einsum, Layer, Shape, Shared
 
 logger = logging.getLogger(__name__)
-_EQUATIONS = {
-    **dict.fromkeys(("query", "key", "value"), ("abc,cde->abde", "de")),
-    "output": ("abcd,cde->abe", "e"),
-    **dict.fromkeys(("lin_key", "lin_value"), ("abc,bd->adc", "")),
-}
-_PLACES = {role: f"{role}_dense" for role in ("query", "key", "value", "output")} | {
-    "lin_key": "_lin_k_proj",
-    "lin_value": "_lin_v_proj",
+# Of each projection: its place in the file, its equation, and the axes of its bias.
+_PROJECTIONS = {
+    **{role: (f"{role}_dense", "abc,cde->abde", "de") for role in ROLES},
+    "output": ("output_dense", "abcd,cde->abe", "e"),
+    "lin_key": ("_lin_k_proj", "abc,bd->adc", ""),
+    "lin_value": ("_lin_v_proj", "abc,bd->adc", ""),
 }
 _TABLES = ("n_hl", "d_hl", "subnn_activation", "batch_norm", "bn_center", "bn_scale", "bn_epsilon")
-_FUSED = {"none": (), "kv": ("key", "value"), "qkv": ("query", "key", "value")}
+_FUSED = {"none": (), "kv": ("key", "value"), "qkv": ROLES}
 
 
 def _projection(native: Native, role: str, shape: Shape) -> Native:
-    equation, bias = _EQUATIONS[role]
+    place, equation, bias = _PROJECTIONS[role]
     name = native.name if role == "output" else native.part(role)
     by_tables = native.kind.endswith("T") and (bias != "" or native.config.get("lin_kv_proj_mode") != "dense")
     kind = "QEinsumDenseT" if by_tables else "QEinsumDense"
-    found = inside(native, _PLACES[role], name=name, kind=kind, arriving=(shape,))
+    found = inside(native, place, name=name, kind=kind, arriving=(shape,))
     inner = _with_shared_input(native, found, role)
     confs = {f"{end}_conf": native.config.get(f"qkvo_{end}_conf") for end in ("iq", "kq", "bq", "oq", "toq")}
     for end in ("iq", "bq", "oq"):
@@ -67,7 +65,7 @@ def _with_shared_input(native: Native, found: Native, role: str) -> Native:
         raise native.refuse(f"fuses {str(native.config['fuse'])[:40]}; known are {', '.join(_FUSED)}")
     if role not in fused or any(key.startswith("iq/") for key in found.stored):
         return found
-    prefixes = [f"{_PLACES[other]}/iq/" for other in fused]
+    prefixes = [f"{_PROJECTIONS[other][0]}/iq/" for other in fused]
     shared = {key[key.index("iq/") :]: array for key, array in native.stored.items() if key.startswith(tuple(prefixes))}
     return replace(found, stored={**shared, **found.stored})
 
@@ -91,7 +89,7 @@ def _insides(native: Native) -> dict[str, Native]:
             if role == "key" or not native.config.get("share_kv_proj"):
                 mixing = found[f"lin_{role}"] = _projection(native, f"lin_{role}", shapes[role])
             shapes[role] = (_kernel(mixing)[1], shapes[role][1])
-    for role in ("query", "key", "value"):
+    for role in ROLES:
         found[role] = _projection(native, role, shapes[role])
     heads, value_dim = _kernel(found["value"])[1:]
     found["softmax"] = _softmax(native, (heads, shapes["query"][0], shapes["key"][0]))

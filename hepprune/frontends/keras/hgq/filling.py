@@ -1,6 +1,6 @@
 """Table layers of HGQ2 written back: what is gone takes its functions with it, and dead edges are functions of zero."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,14 +101,10 @@ def _normalised(native: Native, kept: _Kept) -> dict[str, Floats]:
 
 def _cut_edges(kept: _Kept, array: Floats) -> Floats:
     """Return an array of edges, last, without those that are gone; one for all stays one."""
-    inputs, outputs = (keep if size > 1 else np.zeros(1, int) for keep, size in _sizes(kept, array.shape))
+    sizes = zip((kept.inputs, kept.outputs), array.shape[-2:], strict=True)
+    inputs, outputs = (keep if size > 1 else np.zeros(1, int) for keep, size in sizes)
     cut: Floats = array[..., inputs, :][..., outputs]
     return cut
-
-
-def _sizes(kept: _Kept, shape: tuple[int, ...]) -> Iterator[tuple[Integers, int]]:
-    """Yield what is left of inputs and of outputs, and how many values an array has for them."""
-    yield from zip((kept.inputs, kept.outputs), shape[-2:], strict=True)
 
 
 def _quantised(native: Native, kept: _Kept) -> dict[str, Floats]:

@@ -2,7 +2,8 @@
 
 A weight gets the range that it needs. What ranges values need HGQ 1 keeps in no file; 24 integer bits and a sign stand
 in, and its proxy models have them all. Written back, a layer has the weights that act, and a batch normalisation that
-it has folded in changes nothing.
+it has folded in changes nothing. Its proxy models, which `to_proxy_model` writes for hls4ml, are plain layers of Keras
+whose weights are those that act, and FixedPointQuantizer layers that hold the type of every value.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.errors import explained
+from hepprune.errors import NetworkError, explained
+from hepprune.fixed import OVERFLOW, ROUNDING
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.checking import acting_arrays
 from hepprune.frontends.keras.hgq.floats import grouped
@@ -234,6 +236,43 @@ def _signature(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return []
 
 
+def _modes(native: Native) -> tuple[str, str]:
+    rounding, overflow = (str(native.config.get(key))[:40] for key in ("RND", "SAT"))
+    if rounding not in ROUNDING or overflow not in OVERFLOW:
+        raise native.refuse(f"rounds by {rounding} and overflows by {overflow}, which cannot be taken over")
+    return rounding, overflow
+
+
+def _point(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    shape, held = only(native, arriving), native.weights[0].shape if native.weights else ()
+    sign, width, integer = (array.numpy() for array in native.expect(held, held, held))
+    rounding, overflow = _modes(native)
+    if held and (len(held) != len(shape) + 1 or any(n not in {1, m} for n, m in zip(held, (1, *shape), strict=True))):
+        raise native.refuse(f"has types of shape {held} for values of {shape}")
+    width = width.astype(np.int64)
+    if overflow == "SAT_SYM":  # a sign alone holds nothing but zero
+        width = np.where(width > (sign > 0), width, 0)
+    first = 0 if held else ...  # the axis of jets, which share their types
+    bits = {"width": width[first], "integer": integer.astype(np.int64)[first], "signed": sign[first] > 0}
+    with explained(native.refuse, "has types that cannot be taken over:", NetworkError, ValueError):
+        kind = FixedPoints(**bits, rounding=rounding, overflow=overflow)
+    return [Part(Activation(native.name, "linear", result=plain(kind)))]
+
+
+def _fill_point(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the native layer with the types that the network has now."""
+    old, shape = native.weights[0].shape, (1, *native.shapes[native.name])
+    kind = _fixed(native, layers[native.name], "result", shape)
+    if (kind.rounding, kind.overflow) != _modes(native):
+        raise native.refuse(f"would round by {kind.rounding} and overflow by {kind.overflow}")
+    used = kind.width > 0
+    target = tuple(1 if not old or n == 1 else size for n, size in zip(old or shape, shape, strict=True))
+    kept = (kind.signed & used, kind.width, np.where(used, kind.integer, 0))
+    with explained(native.refuse, "has one type where the network has several", ValueError):
+        arrays = [grouped(bits, used, target).reshape(target if old else ()) for bits in kept]
+    return native.filled(arrays, shape=list(target if old else ()))
+
+
 _dense, _conv = _kernel(weighted.DENSE), _kernel(weighted.CONV)
 for _suffix in ("", "BatchNorm"):
     LAYERS |= {f"HDense{_suffix}": _dense, f"HConv1D{_suffix}": _conv, f"HConv2D{_suffix}": _conv}
@@ -241,3 +280,4 @@ for _name, _lower in (("HQuantize", _quantize), ("HActivation", _activation), ("
     LAYERS[_name] = LayerKind(lower=_lower, fill=_fill_values, typed=True)
 LAYERS |= {"Signature": LayerKind(lower=_signature)}
 LAYERS |= {f"P{kind}": LayerKind(lower=_passive, fill=_fill_passive) for kind in _PASSIVE}
+LAYERS["FixedPointQuantizer"] = LayerKind(lower=_point, fill=_fill_point, typed=True)

@@ -18,7 +18,7 @@ from hepprune.frontends.keras.hgq.recurrent import cell, fill_cell
 from hepprune.frontends.keras.hgq.sums import MERGED, fill_merged, fill_softmax, merged, softmax, summed
 from hepprune.frontends.keras.hgq.tables import tables
 from hepprune.frontends.keras.hgq.types import held, plain, spread, type_of
-from hepprune.frontends.keras.hgq.values import between, value_bits, value_quantiser, with_bits
+from hepprune.frontends.keras.hgq.values import ValueQuantiser, between, value_quantiser, with_bits
 from hepprune.frontends.keras.layers import normalisation
 from hepprune.frontends.keras.layers.activations import with_activation
 from hepprune.frontends.keras.registry import LAYERS, Floats, LayerKind, Native, Part, Parts, after, only
@@ -80,17 +80,20 @@ def _fill_affine(native: Native, layers: Mapping[str, Layer]) -> Native:
     return with_bits(kernels.with_counts(native, filled), layers)
 
 
+def _own(native: Native) -> ValueQuantiser:
+    return "", "config", "", native.config.get("config")
+
+
 def _quantizer(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     only(native, arriving)
-    parts = after([], *value_quantiser(native, ("", "config", "", native.config.get("config")), native.name))
+    parts = after([], *value_quantiser(native, _own(native)))
     if not parts:
         raise native.refuse("has no config of its quantiser")
     return parts
 
 
 def _fill_quantizer(native: Native, layers: Mapping[str, Layer]) -> Native:
-    bits = value_bits(native, layers, ("", "config", "", native.config.get("config")), native.name)
-    return replace(native, stored={**native.stored, **bits})
+    return with_bits(native, layers, _own(native))
 
 
 def _is_hgq(native: Native) -> bool:

@@ -39,10 +39,7 @@ def _values(native: Native, name: str, suffix: str = "") -> ValueQuantiser:
 
 def _affine(described: Any) -> Any:
     """Return by what a quantiser makes a gate of what it holds: a slope and a shift, None where it does not."""
-    config = described.get("config") if isinstance(described, dict) else None
-    if not isinstance(config, dict):
-        return None
-    return {**types.IMPLIED.get(str(described.get("class_name")), {}), **config}.get("affine")
+    return (types.config_of(described) or {}).get("affine")
 
 
 def cell(native: Native, arriving: tuple[Shape, ...]) -> Parts:

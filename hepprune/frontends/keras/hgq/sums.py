@@ -3,13 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hepprune.frontends.keras.hgq import values
-from hepprune.frontends.keras.layers.operations import axes_of
+from hepprune.frontends.keras.layers.operations import axes_of, contracted
 from hepprune.frontends.keras.layers.parts import power_of_two, reduced
 from hepprune.frontends.keras.registry import LAYERS, Lower, Native, Part, Parts, after, only, reading
-from hepprune.network import Activation, Einsum, Layer, Merge, Shape
+from hepprune.network import Activation, Layer, Merge, Shape
 
 _EPSILON = 1e-7  # that Keras adds before it divides
 _TABLE = {"overflow_mode": "SAT", "round_mode": "RND_CONV"}  # of what a table puts out, whatever its config says
@@ -59,11 +60,7 @@ def merged(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 def fill_merged(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native merge with the quantisers that the network has now."""
-    n_values = len(native.arriving)
-    bits: dict[str, Any] = {}
-    for one in _each(native, n_values):
-        bits |= values.value_bits(native, layers, one)
-    return values.with_bits(native, layers, **bits)
+    return values.with_bits(native, layers, *_each(native, len(native.arriving)))
 
 
 def _elementwise(operation: str) -> Lower:
@@ -76,20 +73,11 @@ def _average(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return after(_elementwise("add")(native, arriving), factor)
 
 
-def _contracted(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    """Return the contraction of two values; the letter of the jets comes first in all terms."""
-    terms = str(native.config.get("equation"))[:99].replace(" ", "").replace("->", ",").split(",")
-    if len(terms) != 3 or len(arriving) != 2 or len({term[:1] for term in terms}) != 1:
-        raise native.refuse(f"computes {str(native.config.get('equation'))[:40]}; two values can be contracted")
-    left, right, out = (term[1:] for term in terms)
-    return [Part(Einsum(native.name, f"{left},{right}->{out}"), (0, 1))]
-
-
 MERGED: dict[str, Lower] = {
     **{f"Q{name.title()}": _elementwise(name) for name in ("add", "subtract", "multiply", "maximum", "minimum")},
     "QAveragePow2": _average,
     "QDot": LAYERS["Dot"].lower,
-    "QEinsum": _contracted,
+    "QEinsum": partial(contracted, key="equation"),
 }
 
 
@@ -150,7 +138,4 @@ def _looked_up(native: Native, parts: Parts, table: str) -> tuple[Parts, str]:
 
 def fill_softmax(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native softmax with the quantisers that the network has now."""
-    found: dict[str, Any] = {}
-    for one in (*values.ends(native), *_quantisers(native).values()):
-        found |= values.value_bits(native, layers, one)
-    return replace(native, stored={**native.stored, **found})
+    return values.with_bits(native, layers, *_quantisers(native).values())

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hepprune.errors import explained
 from hepprune.fixed import FixedPoint
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq.floats import ValueTypes
@@ -118,10 +119,8 @@ def _by_edge(native: Native, key: str, place: str, edges: Edges) -> ValueTypes:
             whole = whole[0]
         return whole.reshape(*whole.shape[:-2], -1)
 
-    try:
+    with explained(native.refuse, f"has bit widths for its {key} that do not fit {shape}", ValueError):
         return each(found, laid_out)
-    except ValueError as problem:
-        raise native.refuse(f"has bit widths for its {key} that do not fit {shape}") from problem
 
 
 def _table(native: Native, edges: Edges, arguments: FixedPoints, outputs: ValueTypes) -> Tensor:

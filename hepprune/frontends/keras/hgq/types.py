@@ -31,7 +31,7 @@ ORDER = {  # by parametrisation and whether the range is trained (not where it w
     ("float", False): ("m", "e", "e0"),
 }
 # What the configs of these classes leave out.
-IMPLIED: dict[str, dict[str, Any]] = {
+_IMPLIED: dict[str, dict[str, Any]] = {
     "HardTanhConfig": {"overflow_mode": "SAT"},
     "HardSigmoidConfig": {"overflow_mode": "SAT", "affine": (0.25, 0.5)},
 }
@@ -39,12 +39,17 @@ _NONE = 32  # integer bits of what has no bits say nothing, and may be anything
 _OVERFLOW = ("WRAP", "SAT", "SAT_SYM", FOLDED)
 
 
+def config_of(described: Any) -> dict[str, Any] | None:
+    """Return a quantiser's config with what its class implies, None where it is none."""
+    config = described.get("config") if isinstance(described, dict) else None
+    return {**_IMPLIED.get(str(described.get("class_name")), {}), **config} if isinstance(config, dict) else None
+
+
 def _settings(native: Native, key: str, described: Any) -> Mapping[str, Any]:
     """Return a quantiser's config; overflow and rounding may be spelt in small letters, as HGQ2 takes them."""
-    config = described.get("config") if isinstance(described, dict) else None
-    if not isinstance(config, dict):
+    config = config_of(described)
+    if config is None:
         raise native.refuse(f"has a {key} that is not a quantiser")
-    config = {**IMPLIED.get(str(described.get("class_name")), {}), **config}
     if config.get("q_type") not in ("kif", "kbi", "float"):
         raise native.refuse(f"has a {key} of type {str(config.get('q_type'))[:40]}; known are kif, kbi and float")
     overflow = "" if config["q_type"] == "float" else str(config.get("overflow_mode")).upper()
@@ -78,8 +83,7 @@ def _shift(config: Mapping[str, Any]) -> int:
 
 def is_none(described: Any) -> bool:
     """Return whether a quantiser is none, or one that lets everything through."""
-    config = described.get("config") if isinstance(described, dict) else None
-    return described is None or (isinstance(config, dict) and config.get("q_type") == "dummy")
+    return described is None or (config_of(described) or {}).get("q_type") == "dummy"
 
 
 def _places(native: Native, config: Mapping[str, Any], place: str) -> dict[str, str]:

@@ -14,12 +14,13 @@ import torch
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers.per_value import fraction_bits
-from hepprune.frontends.keras.hgq.types import IMPLIED, each, held, is_none, is_power, plain, spread, type_of
+from hepprune.frontends.keras.hgq.types import config_of, each, held, is_none, is_power, plain, spread, type_of
 from hepprune.frontends.keras.registry import Floats, Layers, Native, Parts, after, reading
 from hepprune.network import Activation, BatchNorm, Layer
 
 _EXACT = 2.0**24  # up to which float32 holds whole numbers
-# What quantises values: the end of its layer's name, its key in the config, its place in the file, and its config.
+# What quantises values: the end of its layer's name (none where the layer is nothing else), its key in the config, its
+# place in the file, and its config.
 ValueQuantiser = tuple[str, str, str, Any]
 
 
@@ -32,7 +33,7 @@ def value_type(native: Native, values: ValueQuantiser) -> Quantiser | None:
     return plain(each(found, lambda array: array[0] if array.ndim > 1 else array))  # jets share their widths
 
 
-def value_quantiser(native: Native, values: ValueQuantiser, name: str | None = None) -> list[Layer]:
+def value_quantiser(native: Native, values: ValueQuantiser) -> list[Layer]:
     """Return the layers that quantise values on their way, and scale and shift them; none where nothing does."""
     suffix, key, place, described = values
     bare, scaler, affine = _moved(native, key, described)
@@ -40,7 +41,7 @@ def value_quantiser(native: Native, values: ValueQuantiser, name: str | None = N
     if kind is None:
         return []
     function = ("linear", {}) if scaler is None else ("quotient", {"by": scaler})
-    layers: list[Layer] = [Activation(name or native.part(suffix), *function, result=kind)]
+    layers: list[Layer] = [Activation(_name(native, suffix), *function, result=kind)]
     most, places = float(np.maximum(np.abs(kind.minimum), np.abs(kind.maximum)).max()), float(kind.fraction)
     for end, pair in (("scaled", scaler and (scaler, 0.0)), ("moved", affine)):
         if pair:
@@ -52,12 +53,15 @@ def value_quantiser(native: Native, values: ValueQuantiser, name: str | None = N
     return layers
 
 
+def _name(native: Native, suffix: str) -> str:
+    return native.part(suffix) if suffix else native.name
+
+
 def _moved(native: Native, key: str, described: Any) -> tuple[Any, float | None, tuple[float, float] | None]:
     """Return a quantiser without what moves its values: its scaler, where that is no power of two, and its affine."""
-    config = described.get("config") if isinstance(described, dict) else None
-    if not isinstance(config, dict) or is_none(described):
+    config = config_of(described)
+    if config is None or is_none(described):
         return described, None, None
-    config = {**IMPLIED.get(str(described.get("class_name")), {}), **config}
     affine, scaler = read_affine(native, key, config.get("affine")), config.get("scaler")
     bare = {**described, "config": {**config, "affine": None}}
     if scaler is None or is_power(scaler):
@@ -129,17 +133,18 @@ def _looked_up(parts: Parts, outgoing: list[Layer]) -> Parts:
     return [*parts[:-1], replace(parts[-1], layer=last.rebuilt(result=first.result))]
 
 
-def value_bits(native: Native, layers: Layers, values: ValueQuantiser, name: str | None = None) -> dict[str, Any]:
+def value_bits(native: Native, layers: Layers, values: ValueQuantiser) -> dict[str, Any]:
     """Return the arrays of the quantiser of a value, as the network has it now."""
     suffix, key, place, described = values
-    name = name or native.part(suffix)
+    name = _name(native, suffix)
     if described is None or name not in layers:
         return {}
     kind = spread(native, layers[name].result, (1, *native.shapes[name]))
     return held(native, key, place, kind=kind, described=_moved(native, key, described)[0])
 
 
-def with_bits(native: Native, layers: Layers, **more: Floats) -> Native:
-    """Return the native layer with the arrays of its quantisers as the network has them now, and `more`."""
-    incoming, outgoing = (value_bits(native, layers, values) for values in ends(native))
-    return replace(native, stored={**native.stored, **more, **incoming, **outgoing})
+def with_bits(native: Native, layers: Layers, *more: ValueQuantiser, **arrays: Floats) -> Native:
+    """Return the native layer with its quantisers of values, and `more`, as the network has them now, and `arrays`."""
+    for values in (*more, *ends(native)):
+        arrays |= value_bits(native, layers, values)
+    return replace(native, stored={**native.stored, **arrays})

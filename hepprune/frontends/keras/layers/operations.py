@@ -92,8 +92,9 @@ def _matmul(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return [Part(Einsum(native.name, f"{left},{right}->{lead}az"), (0, 1))]
 
 
-def _einsum(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    equation = str(native.config.get("subscripts")).replace(" ", "")
+def contracted(native: Native, arriving: tuple[Shape, ...], *, key: str = "subscripts") -> Parts:
+    """Return the contraction of two values by the equation under a key of the config."""
+    equation = str(native.config.get(key))[:99].replace(" ", "")
     terms = equation.replace("->", ",").split(",")
     jets = terms[0][:1]
     if len(arriving) != 2 or len(terms) != 3 or any(term[:1] != jets or term.count(jets) != 1 for term in terms):
@@ -122,7 +123,7 @@ def _softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 for _operation, _kinds in _ARITHMETIC.items():
     enter(partial(_arithmetic, operation=_operation), *_kinds)
 enter(_matmul, "ops.Matmul", "tf.linalg.matmul")
-enter(_einsum, "ops.Einsum")
+enter(contracted, "ops.Einsum")
 enter(_concatenate, "ops.Concatenate", "tf.concat")
 enter(_softmax, "ops.Softmax", "tf.nn.softmax")
 for _kind in _FUNCTIONS:

@@ -32,6 +32,9 @@ def recurrent(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     held = torch.zeros(2, rows)
     for array in bias:
         held[: 1 + both] = array  # the second is the recurrent one, which others have in the sum
+    functions: dict[str, Any] = {}
+    for key in ("activation", "recurrent_activation")[: 1 if cell == "simple" else 2]:  # a simple one has no gates
+        functions |= function_arguments(native, key, activation(native, "function", key=key))
     layer = Recurrent(
         native.name,
         cell,
@@ -39,21 +42,12 @@ def recurrent(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         recurrent_weight=single(recurrent_kernel.T),
         bias=held[0],
         recurrent_bias=held[1],
-        **_functions(native, cell),
+        **functions,
         return_sequences=bool(native.config.get("return_sequences")),
         backwards=bool(native.config.get("go_backwards")),
         reset_after=both if cell == "gru" else True,
     )
     return [Part(layer)]
-
-
-def _functions(native: Native, cell: str) -> dict[str, Any]:
-    """Return the functions of a cell as its constructor takes them; a simple one has no gates."""
-    keys = ("activation",) if cell == "simple" else ("activation", "recurrent_activation")
-    found: dict[str, Any] = {}
-    for key in keys:
-        found |= function_arguments(native, key, activation(native, "function", key=key))
-    return found
 
 
 def function_arguments(native: Native, key: str, function: Layer | None) -> dict[str, Any]:
@@ -87,13 +81,13 @@ register("SimpleRNN", "LSTM", "GRU", fill=fill_recurrent, groups=("cell",))(recu
 def _ways(native: Native) -> tuple[Native, Native]:
     """Return the two layers a Bidirectional runs, forwards and backwards."""
     known = {kind for kind in LAYERS if kind.removeprefix("Q") in _CELLS}
-    kind, entry = wrapped(native, known, ", no recurrent layer that can be taken over")
-    config, half = entry["config"], len(native.weights) // 2
+    inner = wrapped(native, known, ", no recurrent layer that can be taken over")
+    kind, config, half = inner.kind, inner.config, len(native.weights) // 2
     back = {**config, "go_backwards": not config.get("go_backwards", False)}
     other = native.config.get("backward_layer") or {"class_name": kind, "config": back}
     if other["class_name"] != kind or other["config"].get("return_sequences") != config.get("return_sequences"):
         raise native.refuse("runs two layers that differ")
-    forward = replace(native, name=native.part("forward"), kind=kind, config=config, weights=native.weights[:half])
+    forward = replace(inner, name=native.part("forward"), weights=native.weights[:half])
     name, weights = native.part("backward"), native.weights[half:]
     return forward, replace(forward, name=name, config=other["config"], weights=weights)
 
@@ -133,8 +127,7 @@ def _in_order(layer: Layer, backward: str) -> Layer:
 
 def _inner(native: Native) -> Native:
     known = POSITIONWISE & LAYERS.keys()
-    kind, entry = wrapped(native, known, f"; known are {', '.join(sorted(known))}")
-    return replace(native, kind=kind, config=entry["config"])
+    return wrapped(native, known, f"; known are {', '.join(sorted(known))}")
 
 
 def _fill_time_distributed(native: Native, layers: Mapping[str, Layer]) -> Native:

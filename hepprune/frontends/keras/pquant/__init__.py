@@ -128,7 +128,8 @@ def _whole(native: Native, place: QuantiserPlace, overflow: str) -> dict[str, Fl
 
 def restored(native: Native, filled: Native, places: Sequence[QuantiserPlace]) -> Native:
     """Return a layer filled as one of HGQ2 with its config and quantisers where PQuantML keeps them."""
-    stored = {key: array for key, array in filled.stored.items() if not key.startswith(_heres(places))}
+    heres = tuple(f"{place.here}/quantizer/vars/" for place in places)
+    stored = {key: array for key, array in filled.stored.items() if not key.startswith(heres)}
     for place in places:
         arrays = [filled.stored.get(f"{place.here}/quantizer/vars/{number}") for number in range(3)]
         if any(array is None for array in arrays) or filled.config.get(place.key) is None:
@@ -136,10 +137,6 @@ def restored(native: Native, filled: Native, places: Sequence[QuantiserPlace]) -
         stored |= _kept(native, place, [np.asarray(array) for array in arrays], filled.config[place.key]["config"])
     config = {key: value for key, value in filled.config.items() if key not in {place.key for place in places}}
     return replace(filled, stored=stored, config=config)
-
-
-def _heres(places: Sequence[QuantiserPlace]) -> tuple[str, ...]:
-    return tuple(f"{place.here}/quantizer/vars/" for place in places)
 
 
 def resized(native: Native, place: QuantiserPlace, *sizes: int) -> Native:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from hepprune.errors import refused
 from hepprune.fixed import Quantiser
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq.types import each as changed_each
@@ -149,13 +149,13 @@ def _widened(native: Native, layers: Layers, now: Mapping[str, Shape], full: Sha
     found, shapes = dict[str, Layer](), dict(native.shapes)
     for role in ROLES:
         name, places = native.part(role), _places(now[role], full)
-        found[name] = _rows(layers[name], places)
+        found[name] = _placed(native.holding(layers, Dense, name), places, -2)
         inner = replace(native, name=name)
         for value in (name, inner.part("output")):
             shapes[value] = (*shapes[value][:-1], len(places))
         found |= _values(layers, inner.part("output"), places, -1)
     joined = _places(now["value"], full)
-    found[native.name] = _columns(native.holding(layers, Dense), joined)
+    found[native.name] = _placed(native.holding(layers, Dense), joined, -1)
     found |= _values(layers, native.part("input"), joined, -1)
     shapes[native.part("input")] = (*native.shapes[native.part("joined")][:-1], len(joined))
     heads = np.minimum(np.arange(full[0]), now["value"][0] - 1)
@@ -172,24 +172,18 @@ def _places(now: Shape, full: Shape) -> NDArray[np.int64]:
     return places.ravel()
 
 
-def _rows(layer: Layer, places: NDArray[np.int64]) -> Layer:
-    """Return a dense layer with rows of zeros where there is none."""
-    if not isinstance(layer, Dense):
-        raise refused(layer.name, f"is a {type(layer).__name__}, which no projection can be")
-    kept, taken = torch.as_tensor(places >= 0), torch.as_tensor(places.clip(min=0))
-    arrays = {name: getattr(layer, name)[taken] for name in ("weight", "bias", "digit_limit")}
-    changes: dict[str, Any] = {
-        name: array * kept.reshape(-1, *(1,) * (array.ndim - 1)) for name, array in arrays.items()
-    }
-    types = {"weight_type": _spread(layer.weight_type, places, -2), "bias_type": _spread(layer.bias_type, places, -1)}
-    return layer.rebuilt(**changes, **types)
+def _placed(layer: Dense, places: NDArray[np.int64], axis: int) -> Layer:
+    """Return a dense layer with zeros where there is no row (axis -2) or no column (-1)."""
+    changes: dict[str, Any] = {"digit_limit": _taken(layer.digit_limit, places, axis)}
+    for name, along in (("weight", axis), ("bias", -1))[:-axis]:
+        changes[name] = _taken(getattr(layer, name), places, along)
+        changes[f"{name}_type"] = _spread(getattr(layer, f"{name}_type"), places, along)
+    return layer.rebuilt(**changes)
 
 
-def _columns(layer: Dense, places: NDArray[np.int64]) -> Layer:
-    """Return a dense layer with columns of zeros where there is none."""
-    kept, taken = torch.as_tensor(places >= 0), torch.as_tensor(places.clip(min=0))
-    changes: dict[str, Any] = {name: getattr(layer, name)[:, taken] * kept for name in ("weight", "digit_limit")}
-    return layer.rebuilt(**changes, weight_type=_spread(layer.weight_type, places, -1))
+def _taken(array: Tensor, places: NDArray[np.int64], axis: int) -> Tensor:
+    kept = torch.as_tensor(places >= 0).reshape(-1, *(1,) * (-1 - axis))
+    return array.index_select(axis, torch.as_tensor(places.clip(min=0))) * kept
 
 
 def _values(layers: Layers, name: str, places: NDArray[np.int64], axis: int) -> dict[str, Layer]:

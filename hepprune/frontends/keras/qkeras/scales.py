@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -193,30 +194,22 @@ def exponents(settings: QuantiserSettings, *, sign_bits: int) -> PowerOfTwo:
     return PowerOfTwo(max(lowest * factor, -52), min(highest * factor, 52), bool(sign_bits))
 
 
-def _power(settings: QuantiserSettings, weights: Float32s, sign_bits: int) -> tuple[Float32s, PowerOfTwo]:
+def _powers(settings: QuantiserSettings, weights: Float32s, *, sign_bits: int) -> Rounded:
+    if settings.get("negative_slope"):
+        raise NetworkError("quantized_relu_po2 with a negative slope quantises no weights")
     base = exponents(settings, sign_bits=sign_bits)
     factor = 2 if settings["quadratic_approximation"] else 1
-    magnitude = np.maximum(weights, EPSILON)
+    latent = weights if sign_bits else np.maximum(weights, 0)
+    magnitude = np.maximum(np.abs(latent), EPSILON)
     if settings["max_value"] is not None:
         magnitude = np.minimum(magnitude, np.float32(settings["max_value"]))
     logarithm = np.log(np.sqrt(magnitude) if factor == 2 else magnitude) / _LOG2
     exponent = np.floor(logarithm) if settings["log2_rounding"] == "floor" else np.round(logarithm)
     exponent = np.clip(factor * exponent, base.lowest, base.highest)
-    exponent = np.where(weights < EPSILON, base.lowest // factor, exponent)  # a quirk: not doubled where it is tiny
-    return np.exp2(exponent).astype(np.float32), base
-
-
-def _signed_power(settings: QuantiserSettings, weights: Float32s) -> Rounded:
-    power, base = _power(settings, np.abs(weights), 1)
-    values = np.where(weights < 0, -power, power)
-    return Rounded(values=values, base=base, scale=np.ones_like(values), latent=weights)
-
-
-def _positive_power(settings: QuantiserSettings, weights: Float32s) -> Rounded:
-    if settings["negative_slope"]:
-        raise NetworkError("quantized_relu_po2 with a negative slope quantises no weights")
-    power, base = _power(settings, np.maximum(weights, 0), 0)
-    return Rounded(values=power, base=base, scale=np.ones_like(power), latent=np.maximum(weights, 0))
+    tiny = np.abs(latent) < EPSILON
+    power = np.exp2(np.where(tiny, base.lowest // factor, exponent)).astype(np.float32)  # a quirk: not doubled there
+    values = np.where(latent < 0, -power, power)
+    return Rounded(values=values, base=base, scale=np.ones_like(values), latent=latent)
 
 
 def _positive(settings: QuantiserSettings, weights: Float32s) -> Rounded:
@@ -232,7 +225,7 @@ _KINDS: dict[str, Callable[[QuantiserSettings, Float32s], Rounded]] = {
     "stochastic_binary": lambda settings, weights: _binary(settings | {"use_01": False}, weights),
     "ternary": _ternary,
     "stochastic_ternary": _ternary,
-    "quantized_po2": _signed_power,
+    "quantized_po2": partial(_powers, sign_bits=1),
     "quantized_relu": _positive,
-    "quantized_relu_po2": _positive_power,
+    "quantized_relu_po2": partial(_powers, sign_bits=0),
 }

@@ -22,17 +22,15 @@ _OF_LAYER = re.compile(r"_?layer/(\w+/)?vars/")
 
 def _pruned(native: Native) -> tuple[Native, int, tuple[Floats, ...]]:
     """Return the wrapped layer, and of the wrapper's arrays how many are its kernels once more, and the rest."""
-    kind, entry = wrapped(native, LAYERS.keys() - {native.kind}, ", which is not known here")
-    config = entry.get("config", {})
-    scalars = sum(not array.ndim for array in native.weights) - ("Batchnorm" in kind)  # which counts its steps
+    inner = wrapped(native, LAYERS.keys() - {native.kind}, ", which is not known here")
+    scalars = sum(not array.ndim for array in native.weights) - ("Batchnorm" in inner.kind)  # which counts its steps
     n_kernels = max(scalars - 1, 0)
     before = len(native.weights) - n_kernels * _PER_KERNEL - bool(scalars)
     in_layer = sum(bool(_OF_LAYER.match(place)) for place in native.stored)
     repeated = before - in_layer if in_layer else 0
     if before < 0 or repeated not in {0, n_kernels}:
         raise native.refuse("has other masks than arrays")
-    inner = replace(native, kind=kind, config=config, weights=native.weights[: before - repeated])
-    return inner, repeated, native.weights[before:]
+    return replace(inner, weights=native.weights[: before - repeated]), repeated, native.weights[before:]
 
 
 def _fill_pruned(native: Native, layers: Mapping[str, Layer]) -> Native:
@@ -68,9 +66,8 @@ def _cut(native: Native, kernel: Kernel, mask: Floats) -> None:
 
 def _clustered(native: Native) -> Native:
     """Return the wrapped layer with the weights that act: each the centroid that is nearest to it in float32."""
-    kind, entry = wrapped(native, LAYERS.keys() - {native.kind}, ", which is not known here")
-    inner = replace(native, kind=kind, config=entry.get("config", {}))
-    if kind not in _CLUSTERED:
+    inner = wrapped(native, LAYERS.keys() - {native.kind}, ", which is not known here")
+    if inner.kind not in _CLUSTERED:
         return inner
     if native.config.get("preserve_sparsity") or len(native.weights) not in {3, 4}:
         raise native.refuse("keeps clusters that no file holds; save the model that strip_clustering returns")
