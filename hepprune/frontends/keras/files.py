@@ -11,7 +11,7 @@ from typing import Any
 from hepprune.errors import NetworkError, explained
 from hepprune.files.arrays import DAMAGE
 from hepprune.frontends.keras.hdf5 import ArrayFile, joined, opened
-from hepprune.frontends.keras.registry import LAYERS, Floats
+from hepprune.frontends.keras.registry import LAYERS, Floats, numbered
 
 MODELS = ("Sequential", "Functional", "Model")
 _MAX_BYTES = 2**30
@@ -229,11 +229,11 @@ def _layers(store: ArrayFile, root: str, config: Any, prefix: str = "") -> dict[
 
 
 def _own(store: ArrayFile, group: str, kind: str) -> Stored:
+    arrays = {place: store.array(joined(group, place), group) for place in store.places(group)}
     order: list[str] = []
     for sub in LAYERS[kind].groups if kind in LAYERS else ("",):
         spelt = sub if store.has(joined(group, sub)) else f"_{sub}"  # Keras 2 keeps sublayers under private names
-        order += [joined(spelt, "vars", number) for number in store.numbers(joined(group, spelt, "vars"))]
-    arrays = {place: store.array(joined(group, place), group) for place in store.places(group)}
+        order += numbered(arrays, joined(spelt, "vars/"))
     return Stored(group, tuple(order), arrays)
 
 

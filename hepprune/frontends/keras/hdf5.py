@@ -136,10 +136,6 @@ class ArrayFile:
         found = [re.fullmatch(rf"{re.escape(kind)}(?:_(\d{{1,9}}))?", key) for key in self._group(container) or ()]
         return [match[0] for match in sorted(filter(None, found), key=lambda match: int(match[1] or 0))]
 
-    def numbers(self, group: str) -> list[str]:
-        """Return the numbered arrays of a group, in order."""
-        return sorted((key for key in self._group(group) or () if key.isdecimal()), key=int)
-
     def places(self, group: str) -> list[str]:
         """Return the place of every array below a group, relative to it."""
         found: list[str] = []

@@ -243,7 +243,7 @@ def inside(native: Native, place: str, **changes: Any) -> Native:
     """Return the layer that keeps its arrays below a place; only quantisers that the file has arrays for act."""
     spelt = next((p for p in (place, f"_{place}") if any(k.startswith(f"{p}/") for k in native.stored)), place)
     stored = {k.removeprefix(f"{spelt}/"): a for k, a in native.stored.items() if k.startswith(f"{spelt}/")}
-    weights = tuple(stored[key] for key in _numbered(stored))
+    weights = tuple(stored[key] for key in numbered(stored))
     return replace(native, stored=stored, weights=weights, place=spelt, **changes)
 
 
@@ -251,12 +251,13 @@ def with_insides(native: Native, filled: Iterable[Native], **config: Any) -> Nat
     """Return a layer with other entries of its config and the arrays of those inside it, at their places."""
     stored = dict(native.stored)
     for each in filled:
-        arrays = {**each.stored, **dict(zip(_numbered(each.stored), each.weights, strict=True))}
+        arrays = {**each.stored, **dict(zip(numbered(each.stored), each.weights, strict=True))}
         stored = {key: array for key, array in stored.items() if not key.startswith(f"{each.place}/")}
         stored |= {f"{each.place}/{key}": array for key, array in arrays.items()}
     return replace(native, stored=stored, config={**native.config, **config})
 
 
-def _numbered(stored: Mapping[str, Floats]) -> list[str]:
-    """Return the places of a layer's own arrays, in their order."""
-    return sorted((key for key in stored if key.startswith("vars/")), key=lambda key: int(key[5:]))
+def numbered(stored: Iterable[str], prefix: str = "vars/") -> list[str]:
+    """Return the places of arrays that have only a number behind a prefix, in order."""
+    found = [place for place in stored if place.startswith(prefix) and place.removeprefix(prefix).isdecimal()]
+    return sorted(found, key=lambda place: int(place.removeprefix(prefix)))

@@ -243,7 +243,7 @@ def _modes(native: Native) -> tuple[str, str]:
     return rounding, overflow
 
 
-def _point(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+def _fixed_quantizer(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     shape, held = only(native, arriving), native.weights[0].shape if native.weights else ()
     sign, width, integer = (array.numpy() for array in native.expect(held, held, held))
     rounding, overflow = _modes(native)
@@ -259,7 +259,7 @@ def _point(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return [Part(Activation(native.name, "linear", result=plain(kind)))]
 
 
-def _fill_point(native: Native, layers: Mapping[str, Layer]) -> Native:
+def _fill_fixed_quantizer(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native layer with the types that the network has now."""
     old, shape = native.weights[0].shape, (1, *native.shapes[native.name])
     kind = _fixed(native, layers[native.name], "result", shape)
@@ -280,4 +280,4 @@ for _name, _lower in (("HQuantize", _quantize), ("HActivation", _activation), ("
     LAYERS[_name] = LayerKind(lower=_lower, fill=_fill_values, typed=True)
 LAYERS |= {"Signature": LayerKind(lower=_signature)}
 LAYERS |= {f"P{kind}": LayerKind(lower=_passive, fill=_fill_passive) for kind in _PASSIVE}
-LAYERS["FixedPointQuantizer"] = LayerKind(lower=_point, fill=_fill_point, typed=True)
+LAYERS["FixedPointQuantizer"] = LayerKind(lower=_fixed_quantizer, fill=_fill_fixed_quantizer, typed=True)

@@ -93,21 +93,19 @@ def _bits(native: Native, layer: Weighted, layout: Layout) -> dict[str, Floats]:
     """Return the widths of a kernel and of a bias."""
     bias, bits = layer.used_bias().double().numpy(), dict[str, Floats]()
     if not types.is_none(native.config.get("kq_conf")):
-        bits |= kernel_bits(native, layer.matrix, layout.columns)
+        bits |= kernel_bits(native, layer.matrix, layout.columns, "kq")
     if not types.is_none(native.config.get("bq_conf")):
         shared = types.each(types.spread(native, layer.bias_type, bias.shape), layout.bias_columns)
         bits |= types.held(native, "bq_conf", "bq", kind=shared, acting=layout.bias_columns(bias))
     return bits
 
 
-def kernel_bits(
-    native: Native, kernel: Kernel, columns: Arrange, key: str = "kq_conf", place: str = "kq"
-) -> dict[str, Floats]:
+def kernel_bits(native: Native, kernel: Kernel, columns: Arrange, place: str) -> dict[str, Floats]:
     """Return the widths of a kernel in the layout of Keras, none where a weight is pruned."""
     kind = types.spread(native, kernel.type, tuple(kernel.weight.shape))
     if isinstance(kind, FixedPoints):
         kind = replace(kind, width=np.where(kernel.digit_limit.numpy() == 0, 0, kind.width))
-    acting = columns(kernel.used().double().numpy())
+    acting, key = columns(kernel.used().double().numpy()), f"{place.rpartition('/')[2]}_conf"
     return types.held(native, key, place, kind=types.each(kind, columns), acting=acting)
 
 

@@ -125,7 +125,7 @@ def fill_cell(native: Native, layers: Layers) -> Native:
     kept = {kernel.array: kernel.used() for kernel, place in pairs if types.keeps_no_range(native, f"{place}_conf")}
     filled = recurrent.fill_recurrent(native, {**layers, native.name: layer.rebuilt(**kept) if kept else layer})
     for kernel, place in pairs:
-        bits |= kernel_bits(native, kernel, by_columns, f"{place}_conf", f"cell/{place}")
+        bits |= kernel_bits(native, kernel, by_columns, f"cell/{place}")
     if layer.bias_type is not None:
         biases = layer.used_biases()
         bias = (torch.stack(biases) if recurrent.has_two_biases(layer) else biases[0]).double().numpy()
