@@ -87,18 +87,16 @@ class Native:
     def size(self, key: str, default: int | None = None) -> int:
         """Return a whole number of the config, at least 1."""
         value = self.config.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**27:
+        if not _is_size(value):
             raise self.refuse(f"has {key} = {str(value)[:40]}, which is not a size")
-        return value
+        return int(value)
 
     def sizes(self, key: str, rank: int, default: int | None = None) -> tuple[int, ...]:
         """Return `rank` whole numbers of the config, each at least 1; one number stands for all."""
         value = self.config.get(key, default)
         entries = [value] * rank if isinstance(value, int) else value
-        if not isinstance(entries, list | tuple) or len(entries) != rank:
+        if not isinstance(entries, list | tuple) or len(entries) != rank or not all(map(_is_size, entries)):
             raise self.refuse(f"has {key} = {str(value)[:40]}, which are not {rank} sizes")
-        if any(isinstance(n, bool) or not isinstance(n, int) or not 1 <= n < 2**27 for n in entries):
-            raise self.refuse(f"has {key} = {str(value)[:40]}, which are not sizes")
         return tuple(entries)
 
     def number(self, key: str, default: float) -> float:
@@ -120,6 +118,10 @@ class Native:
         """Return the layer with other weights and other entries of its config."""
         arrays = self.weights if weights is None else tuple(np.asarray(array, dtype=np.float64) for array in weights)
         return replace(self, weights=arrays, config={**self.config, **config})
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**27
 
 
 @dataclass(frozen=True)
@@ -247,7 +249,7 @@ def inside(native: Native, place: str, **changes: Any) -> Native:
     return replace(native, stored=stored, weights=weights, place=spelt, **changes)
 
 
-def with_insides(native: Native, filled: Iterable[Native], **config: Any) -> Native:
+def outer(native: Native, filled: Iterable[Native], **config: Any) -> Native:
     """Return a layer with other entries of its config and the arrays of those inside it, at their places."""
     stored = dict(native.stored)
     for each in filled:

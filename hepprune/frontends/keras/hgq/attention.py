@@ -12,7 +12,7 @@ from typing import Any
 from hepprune.frontends.keras.hgq.tables import places_of
 from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
 from hepprune.frontends.keras.layers.attention import ROLES, roles_of
-from hepprune.frontends.keras.registry import LAYERS, Native, Part, Parts, after, inside, lowered, reading, with_insides
+from hepprune.frontends.keras.registry import LAYERS, Native, Part, Parts, after, inside, lowered, outer, reading
 from hepprune.network import Einsum, Layer, Shape, Shared
 
 logger = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def _again(native: Native, first: Parts) -> Parts:
 def fill_attention(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native attention with the arrays and quantisers that the network has now."""
     filled = {role: LAYERS[inner.kind].fill(inner, layers) for role, inner in _insides(native).items()}
-    found = with_insides(native, filled.values(), **_sizes(native, filled))
+    found = outer(native, filled.values(), **_sizes(native, filled))
     bits = value_bits(native, layers, ("attended", *ends(native)[1][1:]))
     return replace(found, stored={**found.stored, **bits})
 

@@ -17,7 +17,7 @@ from hepprune.errors import NetworkError, explained
 from hepprune.fixed import OVERFLOW, ROUNDING
 from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.checking import acting_arrays
-from hepprune.frontends.keras.hgq.floats import grouped
+from hepprune.frontends.keras.hgq.floats import shared
 from hepprune.frontends.keras.hgq.types import arranged, each, holding, plain, spread
 from hepprune.frontends.keras.layers import activations, weighted
 from hepprune.frontends.keras.layers.weighted import Form, by_columns, by_rows
@@ -197,10 +197,8 @@ def _renamed(native: Native, arrays: Mapping[str, Floats], **config: Any) -> Nat
 
 def _grouped(native: Native, name: str, kind: FixedPoints) -> Floats:
     """Return the fraction bits of types in the shape that the file keeps them in, one for those that share them."""
-    old, now = _arrays(native)[name].shape, kind.width.shape
-    shape = tuple(1 if size == 1 else n for size, n in zip(old, now, strict=True))
-    with explained(native.refuse, f"has one '{name}' where the network has several", ValueError):
-        return grouped(kind.width - kind.integer, kind.width > 0, shape)
+    old = _arrays(native)[name].shape
+    return shared(native, f"one '{name}'", old, kind.width > 0, kind.width - kind.integer)[0]
 
 
 def _fixed(native: Native, layer: Layer, key: str, shape: Shape) -> FixedPoints:
@@ -266,11 +264,9 @@ def _fill_fixed_quantizer(native: Native, layers: Mapping[str, Layer]) -> Native
     if (kind.rounding, kind.overflow) != _modes(native):
         raise native.refuse(f"would round by {kind.rounding} and overflow by {kind.overflow}")
     used = kind.width > 0
-    target = tuple(1 if not old or n == 1 else size for n, size in zip(old or shape, shape, strict=True))
-    kept = (kind.signed & used, kind.width, np.where(used, kind.integer, 0))
-    with explained(native.refuse, "has one type where the network has several", ValueError):
-        arrays = [grouped(bits, used, target).reshape(target if old else ()) for bits in kept]
-    return native.filled(arrays, shape=list(target if old else ()))
+    arrays = shared(native, "one type", old, used, kind.signed & used, kind.width, np.where(used, kind.integer, 0))
+    arrays = arrays if old else [array.reshape(()) for array in arrays]
+    return native.filled(arrays, shape=list(arrays[0].shape))
 
 
 _dense, _conv = _kernel(weighted.DENSE), _kernel(weighted.CONV)

@@ -59,13 +59,23 @@ def as_stored(
         NetworkError: the file keeps one width where the used values have several.
     """
     old = native.stored[next(iter(places.values()))].shape
+    arrays = shared(native, f"a {key} with one width", old, used, *(bits[name] for name in places))
+    return dict(zip(places.values(), arrays, strict=True))
+
+
+def shared(native: Native, what: str, old: Shape, used: NDArray[np.bool_], *bits: NDArray[Any]) -> list[Floats]:
+    """Return bits of values in the shape that an array of the file has, one for those that share them there.
+
+    Raises:
+        NetworkError: the file has one for used values that have several.
+    """
     old = (1,) * (used.ndim - len(old)) + old
     shape = tuple(1 if size == 1 else now for size, now in zip(old, used.shape, strict=True))
-    with explained(native.refuse, f"has a {key} with one width where the network has several", ValueError):
-        return {place: grouped(bits[name], used, shape) for name, place in places.items()}
+    with explained(native.refuse, f"has {what} where the network has several", ValueError):
+        return [_grouped(each, used, shape) for each in bits]
 
 
-def grouped(bits: NDArray[Any], used: NDArray[np.bool_], shape: Shape) -> Floats:
+def _grouped(bits: NDArray[Any], used: NDArray[np.bool_], shape: Shape) -> Floats:
     """Return the bits of values that share them: those of the used ones, zero where there is none."""
     axes = tuple(axis for axis, size in enumerate(shape) if size != bits.shape[axis])
     whole = bits.astype(np.float64)

@@ -148,7 +148,7 @@ def _folded_dense(native: Native) -> Native:
     return native.filled([scale[:, None] * kernel, bias - mean @ kernel])
 
 
-def _folded(fold: Fold, typed: Typed, normalised: Callable[[Native, Layer], Shape]) -> Typed:
+def _folded(fold: Fold, typed: Typed, normalised: Callable[[Native, Weighted], Shape]) -> Typed:
     """Return what lowers a layer as a folded one, and fills it from one with a normalisation that changes nothing."""
 
     def lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -156,7 +156,7 @@ def _folded(fold: Fold, typed: Typed, normalised: Callable[[Native, Layer], Shap
 
     def fill(native: Native, layers: Mapping[str, Layer]) -> Native:
         folded = fold(without_counts(native))
-        filled, shape = typed[1](folded, layers), normalised(folded, layers[native.name])
+        filled, shape = typed[1](folded, layers), normalised(folded, native.holding(layers, Weighted))
         epsilon = native.number("epsilon", _EPSILON)
         statistics: list[Floats] = [np.ones(shape)] if native.config.get("scale", True) else []
         statistics += [np.zeros(shape), np.full(shape, float(np.float32(1 - epsilon)))]
@@ -165,11 +165,11 @@ def _folded(fold: Fold, typed: Typed, normalised: Callable[[Native, Layer], Shap
     return lower, fill
 
 
-def _along(native: Native, layer: Layer) -> Shape:
+def _along(native: Native, layer: Weighted) -> Shape:
     axes, named = now(native, layer), native.config.get("normalize_axes")
     return axes.shape("".join(c for c in axes.kernel if c in (named or axes.biased)))
 
 
 DENSE, EINSUM, CONV = one_kernel(weighted.DENSE), one_kernel(einsum.EINSUM), one_kernel(weighted.CONV)
 FOLDED_EINSUM = _folded(_folded_einsum, EINSUM, _along)
-FOLDED_DENSE = _folded(_folded_dense, DENSE, lambda _native, layer: (layer.state_dict()["weight"].shape[1],))
+FOLDED_DENSE = _folded(_folded_dense, DENSE, lambda _native, layer: (layer.weight.shape[1],))

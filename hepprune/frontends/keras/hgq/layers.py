@@ -96,10 +96,6 @@ def _fill_quantizer(native: Native, layers: Mapping[str, Layer]) -> Native:
     return with_bits(native, layers, _own(native))
 
 
-def _is_hgq(native: Native) -> bool:
-    return any(key.endswith("_conf") or key == "config" for key in native.config)
-
-
 def _strange(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
     raise native.refuse("is of a package that is not known here: HGQ2 has a layer of that name, with other settings")
 
@@ -121,7 +117,8 @@ def _enter(way: kernels.Typed, *kinds: str, pads: bool = False) -> None:
 
 
 def _either(ours: Callable[..., Any], other: Callable[..., Any], native: Native, given: Any) -> Any:
-    return ours(native, given) if _is_hgq(native) else other(native, given)
+    is_hgq = any(key.endswith("_conf") or key == "config" for key in native.config)
+    return ours(native, given) if is_hgq else other(native, given)
 
 
 _ATTENTION = ("QMultiHeadAttention", "QLinformerAttention")

@@ -63,20 +63,15 @@ def fill_merged(native: Native, layers: Mapping[str, Layer]) -> Native:
     return values.with_bits(native, layers, *_each(native, len(native.arriving)))
 
 
-def _elementwise(operation: str) -> Lower:
-    return lambda native, arriving: [Part(Merge(native.name, operation), tuple(range(len(arriving))))]
-
-
 def _average(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return a sum times the power of two next to one by the number of values."""
     factor = power_of_two(native.part("scaled"), nearest_power(1 / len(arriving)))
-    return after(_elementwise("add")(native, arriving), factor)
+    return after(LAYERS["Add"].lower(replace(native, kind="Add"), arriving), factor)
 
 
 MERGED: dict[str, Lower] = {
-    **{f"Q{name.title()}": _elementwise(name) for name in ("add", "subtract", "multiply", "maximum", "minimum")},
+    **{f"Q{name}": LAYERS[name].lower for name in ("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Dot")},
     "QAveragePow2": _average,
-    "QDot": LAYERS["Dot"].lower,
     "QEinsum": partial(contracted, key="equation"),
 }
 

@@ -170,16 +170,14 @@ def places_of(native: Native) -> list[tuple[str, str]]:
 
 def layers_of(native: Native, edges: Edges) -> list[tuple[Tensor, Tensor]]:
     """Return kernel and bias of every layer of the functions, zeros where there is none."""
-    found, width = [], 1
-    *hidden, last = places_of(native)
-    for places in (*hidden, last):
-        wide = () if places == last else (native.size("d_hl"),)
-        shape = (*edges.shared, edges.n_in, edges.n_out, width, *wide)
-        kernel = _array(native, places[0], shape)
-        biased = bool(native.config.get("use_bias", True))
-        shift = (*edges.shared, edges.n_in, edges.n_out, *wide)
-        found.append((kernel, _array(native, places[1], shift) if biased else torch.zeros(shift)))
-        width = wide[0] if wide else 1
+    found, width, each_edge = [], 1, (*edges.shared, edges.n_in, edges.n_out)
+    places = places_of(native)
+    for kernel, bias in places:
+        wide = () if (kernel, bias) == places[-1] else (native.size("d_hl"),)
+        biased, shift = bool(native.config.get("use_bias", True)), (*each_edge, *wide)
+        weight = _array(native, kernel, (*each_edge, width, *wide))
+        found.append((weight, _array(native, bias, shift) if biased else torch.zeros(shift)))
+        width = math.prod(wide)
     return found
 
 

@@ -1,7 +1,6 @@
 """Activations of Keras, as layers of their own and inside other layers."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,43 +9,37 @@ from hepprune.network import Activation, Layer, PReLU, ReLU, Shape, Softmax
 
 _PLAIN = ("sigmoid", "tanh", "elu", "selu", "softplus", "softsign", "gelu", "exponential")
 
-Builder = Callable[[Native, str, Mapping[str, Any]], Layer | None]
-# name -> the layer of that name; "linear" is none. Quantised activations may be entered under their class names.
-ACTIVATIONS: dict[str, Builder] = {
-    "linear": lambda _native, _name, _config: None,
-    "relu": lambda _native, name, _config: ReLU(name),
-    "relu6": lambda _native, name, _config: ReLU(name, maximum=6.0),
-    "softmax": lambda _native, name, _config: Softmax(name),
-    "swish": lambda _native, name, _config: Activation(name, "swish"),
-    "silu": lambda _native, name, _config: Activation(name, "swish"),
-    "leaky_relu": lambda _native, name, _config: Activation(name, "leaky_relu", {"slope": 0.2}),
-    "hard_sigmoid": lambda native, name, _config: Activation(name, "hard_sigmoid", hard_sigmoid(native.keras)),
-}
+Builder = Callable[[Native, str], Layer | None]
 
 
 def _plain(kind: str) -> Builder:
-    return lambda _native, name, _config: Activation(name, kind)
+    return lambda _native, name: Activation(name, kind)
 
 
-ACTIVATIONS.update({kind: _plain(kind) for kind in _PLAIN})
+# name -> the layer of that name; "linear" is none.
+ACTIVATIONS: dict[str, Builder] = {
+    "linear": lambda _native, _name: None,
+    "relu": lambda _native, name: ReLU(name),
+    "relu6": lambda _native, name: ReLU(name, maximum=6.0),
+    "softmax": lambda _native, name: Softmax(name),
+    "swish": _plain("swish"),
+    "silu": _plain("swish"),
+    "leaky_relu": lambda _native, name: Activation(name, "leaky_relu", {"slope": 0.2}),
+    "hard_sigmoid": lambda native, name: Activation(
+        name, "hard_sigmoid", {"slope": 1 / (5 if native.keras < 3 else 6)}
+    ),
+    **{kind: _plain(kind) for kind in _PLAIN},
+}
 
 
-def hard_sigmoid(keras: int) -> dict[str, float]:
-    """Return the slope that a version of Keras gives its hard sigmoid: 1/5 up to Keras 2, 1/6 in Keras 3."""
-    return {"slope": 0.2} if keras < 3 else {"slope": 1 / 6}
-
-
-def name_of(native: Native, key: str = "activation") -> tuple[str, Mapping[str, Any]]:
-    """Return an activation's name and parameters from a config: "relu", or {"class_name": ..., "config": ...}."""
-    described = native.config.get(key)
-    config = described.get("config") if isinstance(described, dict) else None
+def name_of(native: Native, key: str = "activation") -> str:
+    """Return an activation's name from a config: "relu", or {"class_name": ..., "config": ...}."""
+    described = "linear" if native.config.get(key) is None else native.config[key]
     if isinstance(described, dict):
-        described = config if described.get("class_name") == "function" else described.get("class_name")
-    elif described is None:
-        described = "linear"
+        described = described.get("config" if described.get("class_name") == "function" else "class_name")
     if not isinstance(described, str):
         raise native.refuse(f"has the {key} {str(described)[:60]}, which is not a name")
-    return described, config if isinstance(config, dict) else {}
+    return described
 
 
 def activation(native: Native, name: str | None = None, *, key: str = "activation") -> Layer | None:
@@ -54,9 +47,9 @@ def activation(native: Native, name: str | None = None, *, key: str = "activatio
 
     Without a name the layer is a part named after its function.
     """
-    kind, parameters = name_of(native, key)
+    kind = name_of(native, key)
     if kind in ACTIVATIONS:
-        return ACTIVATIONS[kind](native, native.part(kind) if name is None else name, parameters)
+        return ACTIVATIONS[kind](native, native.part(kind) if name is None else name)
     known = ", ".join(ACTIVATIONS)
     raise native.refuse(f"has the {key} '{kind[:60]}', which cannot be taken over; known are {known}")
 

@@ -200,14 +200,12 @@ def _kernel(native: Native, axes: Contraction) -> Weighted:
     return Dense(native.name, weight, bias)
 
 
-def now(native: Native, layer: Layer) -> Contraction:
+def now(native: Native, layer: Weighted) -> Contraction:
     """Return what a native layer contracts, with the sizes that its layer in the network has now.
 
     Raises:
         NetworkError: a part of several axes at once was removed.
     """
-    if not isinstance(layer, Weighted):
-        raise native.refuse(f"cannot hold a {type(layer).__name__}")
     groups = layer.groups if isinstance(layer, Conv) else 1
     axes = contraction(native).resized(layer.n_out, layer.weight[0].numel(), groups)
     if axes is None:
@@ -217,7 +215,7 @@ def now(native: Native, layer: Layer) -> Contraction:
 
 def fill_einsum_dense(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native layer with the kernel, bias and sizes the network has now."""
-    layer = layers[native.name]
+    layer = native.holding(layers, Weighted)
     state = {key: value.double().numpy() for key, value in layer.state_dict().items()}
     if not native.config.get("bias_axes") and state["bias"].any():
         native = native.filled(bias_axes=now(native, layer).neurons)
@@ -237,7 +235,7 @@ def output_shape(native: Native, shape: Shape) -> Any:
     return sizes if isinstance(before, list | tuple) else sizes[0]
 
 
-def _layout(native: Native, layer: Layer | None) -> Layout:
+def _layout(native: Native, layer: Weighted | None) -> Layout:
     axes = contraction(native) if layer is None else now(native, layer)
     return Layout(axes.rows, axes.columns, axes.bias_rows, axes.bias_columns)
 

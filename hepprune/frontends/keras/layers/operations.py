@@ -111,7 +111,7 @@ def _concatenate(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 def _function(native: Native, arriving: tuple[Shape, ...], *, kind: str) -> Parts:
     only(native, arriving)
-    return after([], ACTIVATIONS[kind](native, native.name, {}))
+    return after([], ACTIVATIONS[kind](native, native.name))
 
 
 def _softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -132,7 +132,7 @@ for _kind in _FUNCTIONS:
 
 @register("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 def _merge(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    return [Part(Merge(native.name, native.kind.lower()), tuple(range(len(arriving))))]
+    return [Part(Merge(native.name, native.kind.removeprefix("Q").lower()), tuple(range(len(arriving))))]
 
 
 @register("Concatenate")

@@ -59,7 +59,7 @@ def function_arguments(native: Native, key: str, function: Layer | None) -> dict
     if isinstance(function, Activation):
         types = {f"{key}_parameters": function.parameters_of, f"{key}_type": function.result}
         return {key: function.function, **types}
-    raise native.refuse(f"has the {key} '{name_of(native, key)[0][:60]}', which a recurrent layer cannot take over")
+    raise native.refuse(f"has the {key} '{name_of(native, key)[:60]}', which a recurrent layer cannot take over")
 
 
 def fill_recurrent(native: Native, layers: Mapping[str, Layer]) -> Native:

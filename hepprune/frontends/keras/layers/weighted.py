@@ -29,7 +29,7 @@ class Layout:
 
 
 # What finds the layout of a native layer; of one that is filled, with the layer that it is filled from.
-FindLayout = Callable[[Native, Layer | None], Layout]
+FindLayout = Callable[[Native, Weighted | None], Layout]
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ def by_channels(kernel: AnyArray) -> AnyArray:
     return moved.reshape(-1, *moved.shape[2:], 1)
 
 
-def _neurons_last(_native: Native, _layer: Layer | None) -> Layout:
+def _neurons_last(_native: Native, _layer: Weighted | None) -> Layout:
     return Layout(by_rows, by_columns)
 
 
-def _multipliers_last(_native: Native, layer: Layer | None) -> Layout:
+def _multipliers_last(_native: Native, layer: Weighted | None) -> Layout:
     def columns(kernel: AnyArray) -> AnyArray:
         groups = layer.groups if isinstance(layer, Conv) else 1
         split = kernel[..., 0].reshape(groups, -1, *kernel.shape[1:-1])

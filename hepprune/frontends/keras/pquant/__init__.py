@@ -103,8 +103,8 @@ def _is_used(native: Native, place: QuantiserPlace) -> bool:
 def _copied(native: Native, place: QuantiserPlace) -> dict[str, Floats]:
     """Return the arrays of HGQ2's own quantiser."""
     inner = f"{place.there}/quantizer/quantizer/vars/"
-    arrays = {key: array for key, array in native.stored.items() if key.startswith(inner)}
-    return {f"{place.here}/quantizer/vars/{key.removeprefix(inner)}": array for key, array in arrays.items()}
+    here = f"{place.here}/quantizer/vars/"
+    return {key.replace(inner, here): array for key, array in native.stored.items() if key.startswith(inner)}
 
 
 def _whole(native: Native, place: QuantiserPlace, overflow: str) -> dict[str, Floats]:

@@ -1,4 +1,4 @@
-"""Layers of PQuantML that are made of others of its layers: separable convolutions and attention."""
+"""Mapping[str, Layer] of PQuantML that are made of others of its layers: separable convolutions and attention."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,18 +15,7 @@ from hepprune.fixed.quantisers import FixedPoints
 from hepprune.frontends.keras.hgq.types import each as changed_each
 from hepprune.frontends.keras.layers.attention import ROLES, attended
 from hepprune.frontends.keras.pquant import section
-from hepprune.frontends.keras.registry import (
-    LAYERS,
-    LayerKind,
-    Layers,
-    Native,
-    Parts,
-    inside,
-    lowered,
-    reading,
-    then,
-    with_insides,
-)  # fmt: skip
+from hepprune.frontends.keras.registry import LAYERS, LayerKind, Native, Parts, inside, lowered, outer, reading, then
 from hepprune.network import Dense, Layer, Shape
 
 _PRUNING = "pruning_layer/"
@@ -55,12 +44,12 @@ def _separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return then(parts, lowered(replace(point, arriving=(parts[-1].layer.shape(*arriving),))))
 
 
-def _fill_separable(native: Native, layers: Layers) -> Native:
+def _fill_separable(native: Native, layers: Mapping[str, Layer]) -> Native:
     deep, point = (LAYERS[each.kind].fill(each, layers) for each in _separated(native))
     if deep.config["use_bias"]:
         raise native.refuse("has no place for a bias between its two kernels")
     sizes = {"depth_multiplier": deep.config["depth_multiplier"], "filters": point.config["filters"]}
-    found = with_insides(native, (deep, point), use_bias=point.config["use_bias"], **sizes)
+    found = outer(native, (deep, point), use_bias=point.config["use_bias"], **sizes)
     return _unpruned(found) if any(each.config.get("enable_pruning") is False for each in (deep, point)) else found
 
 
@@ -114,7 +103,7 @@ def _given(inner: Native, shape: Shape) -> Parts:
 
 
 @torch.no_grad()
-def _fill_attention(native: Native, layers: Layers) -> Native:
+def _fill_attention(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the attention with the arrays that the network has now; in the place of what its heads lost are zeros.
 
     One number says how many values all heads have and how many channels it puts out, and the scale of scores as well.
@@ -127,7 +116,7 @@ def _fill_attention(native: Native, layers: Layers) -> Native:
         native, lost = _widened(native, layers, now, full)
     filled = {role: LAYERS[each.kind].fill(each, {**layers, **lost}) for role, each in _insides(native).items()}
     kdim, vdim = (filled[role].weights[0].shape[0] for role in ("key", "value"))
-    found = with_insides(native, filled.values(), kdim=kdim, vdim=vdim)
+    found = outer(native, filled.values(), kdim=kdim, vdim=vdim)
     is_other = lost or filled["output"].config.get("enable_pruning") is False
     return _unpruned(found) if is_other else found
 
@@ -144,7 +133,9 @@ def _sized(native: Native) -> Native:
     return native.filled(embed_dim=n_out, num_heads=n_out // each)
 
 
-def _widened(native: Native, layers: Layers, now: Mapping[str, Shape], full: Shape) -> tuple[Native, dict[str, Layer]]:
+def _widened(
+    native: Native, layers: Mapping[str, Layer], now: Mapping[str, Shape], full: Shape
+) -> tuple[Native, dict[str, Layer]]:
     """Return the layers inside an attention with zeros where heads or their values are gone, and their shapes."""
     found, shapes = dict[str, Layer](), dict(native.shapes)
     for role in ROLES:
@@ -186,7 +177,7 @@ def _taken(array: Tensor, places: NDArray[np.int64], axis: int) -> Tensor:
     return array.index_select(axis, torch.as_tensor(places.clip(min=0))) * kept
 
 
-def _values(layers: Layers, name: str, places: NDArray[np.int64], axis: int) -> dict[str, Layer]:
+def _values(layers: Mapping[str, Layer], name: str, places: NDArray[np.int64], axis: int) -> dict[str, Layer]:
     """Return a quantiser of values for more of them along an axis, nothing where there is none."""
     if name not in layers:
         return {}

@@ -32,17 +32,12 @@ def _quantised(native: Native) -> Native:
 
 def _fill_batch_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the layer with the channels that are left, or with scale and shift in float where they are others."""
-    kept = _kept(native, layers[native.name])
+    (before,) = batch_norm(_quantised(native), ((len(native.weights[0]),),))
+    old, now = before.layer.state_dict(), layers[native.name].state_dict()
+    kept = kept_channels((old["scale"], old["shift"]), (now["scale"], now["shift"]))
     if kept is not None:
         return native.filled(array[kept] for array in native.weights)
     return fill_batch_norm(native, layers).filled(**{f"{name}_quantizer": None for name in _STATISTICS})
-
-
-def _kept(native: Native, layer: Layer) -> list[int] | None:
-    """Return which channels, in order, have the scales and shifts of the layer, None where any has changed."""
-    (before,) = batch_norm(_quantised(native), ((len(native.weights[0]),),))
-    old, now = before.layer.state_dict(), layer.state_dict()
-    return kept_channels((old["scale"], old["shift"]), (now["scale"], now["shift"]))
 
 
 @register("QBatchNormalization", fill=_fill_batch_norm, quantisers=[f"{name}_quantizer" for name in _STATISTICS])
