@@ -4,7 +4,6 @@ The firmware's own rules (`hepprune.firmware.tracing`) say which additions, comp
 becomes; here the same are counted for all values of a layer at once, with da4ml's cost for each.
 """
 
-from hepprune.hardware.cost.circuits import ranking as ranking  # whose rules are among CIRCUITS by that
 from hepprune.hardware.cost.circuits.estimating import estimate, forget
 from hepprune.hardware.cost.circuits.rules import CIRCUITS
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -32,11 +32,12 @@ class _Acts:
 
 @dataclass(frozen=True)
 class _Cell:
-    """The layer with its kernels and biases, by name."""
+    """The layer with its kernels and biases, by name, and what steps cost and put out that are priced already."""
 
     layer: Recurrent
     matrices: dict[str, FixedMatrix]
     biases: dict[str, Floats]
+    known: dict[bytes, tuple[float, Wires, Wires]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, layer: Recurrent) -> "_Cell":
@@ -75,12 +76,11 @@ def _unrolled(bill: Bill, alive: Bools, layer: Recurrent, arriving: Wires) -> Wi
     cell = _Cell.of(layer)
     acts = iter(states_read(layer, cell.matrices["recurrent_weight"].weight, alive, len(arriving.low)))
     state = memory = constants(np.zeros(layer.n_out))
-    known: dict[bytes, tuple[float, Wires, Wires]] = {}
     steps, states = range(arriving.shape[0]), []
     for step in reversed(steps) if layer.backwards else steps:
         kept = cell.typed(bill, layer.state_type, memory) if layer.cell == "lstm" else memory
         before = cell.typed(bill, layer.state_type, state), kept
-        state, memory = _step(bill, cell, arriving[step], before, next(acts), known=known)
+        state, memory = _step(bill, cell, arriving[step], before, next(acts))
         states.append(state)
     ordered = states[::-1] if layer.backwards and layer.in_order else states
     return Wires(np.stack([each.planes for each in ordered], axis=1)) if layer.return_sequences else state
@@ -104,15 +104,7 @@ def states_read(layer: Recurrent, recurrent: Integers, alive: Bools, n_steps: in
     return found
 
 
-def _step(
-    bill: Bill,
-    cell: _Cell,
-    now: Wires,
-    before: tuple[Wires, Wires],
-    acts: _Acts,
-    *,
-    known: dict[bytes, tuple[float, Wires, Wires]],
-) -> tuple[Wires, Wires]:
+def _step(bill: Bill, cell: _Cell, now: Wires, before: tuple[Wires, Wires], acts: _Acts) -> tuple[Wires, Wires]:
     """Return state and memory after a step, counted once for all steps that differ by when they begin."""
     begin = (0.0, 0.0)
     if any(each.moving.any() for each in before):  # when the first of what is not always the same is there
@@ -122,11 +114,11 @@ def _step(
     now, state, memory = (_shifted(each, -begin[0], -begin[1]) for each in (now, *before))
     key = b"".join(np.round(each.planes, _PLACES).tobytes() for each in (now, state, memory))
     key += acts.state.tobytes() + acts.memory.tobytes()
-    if key not in known:
+    if key not in cell.known:
         own = Bill()
         made = _computed(own, cell, now, (state, memory), acts)
-        known[key] = own.lut, *made
-    lut, state, memory = known[key]
+        cell.known[key] = own.lut, *made
+    lut, state, memory = cell.known[key]
     bill.lut += lut
     return _shifted(state, *begin), _shifted(memory, *begin)
 

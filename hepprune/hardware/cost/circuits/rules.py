@@ -1,6 +1,7 @@
 """The rules by which layers are priced as parts of an adder graph, each as the firmware's rule traces it."""
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -216,6 +217,45 @@ def _contracted(bill: Bill, alive: Bools, layer: layers.Einsum, left: Wires, rig
     if left is right and of_left == of_right:  # a square
         made = made.replaced(low=np.maximum(made.low, 0.0))
     return operations.total(bill, made).reshaped(*alive.shape)
+
+
+@CIRCUITS.of(layers.Argmax)
+def _argmax(bill: Bill, alive: Bools, layer: layers.Argmax, arriving: Wires) -> Wires:
+    values = only(alive, arriving).reshaped(-1, arriving.shape[-1])
+    places = constants(np.broadcast_to(np.arange(float(values.shape[-1])), values.shape))
+    while values.shape[-1] > 1:
+        even = values.shape[-1] // 2 * 2
+        (ours, theirs), (here, there) = ((w[:, 0:even:2], w[:, 1:even:2]) for w in (values, places))
+        key = operations.subtract(bill, ours, theirs)
+        chosen = operations.choose(bill, key, there, here)
+        values, places = (
+            joined([made, rest[:, even:]], axis=-1)
+            for made, rest in ((operations.largest(bill, ours, theirs), values), (chosen, places))
+        )
+    return places.reshaped(*layer.shape(arriving.shape))
+
+
+@CIRCUITS.of(layers.TopK)
+def _top(bill: Bill, alive: Bools, layer: layers.TopK, arriving: Wires) -> Wires:
+    """Return the channels, each of which counts how many are ahead of it."""
+    values = arriving.reshaped(-1, arriving.shape[-1])
+    ahead: list[list[Wires]] = [[] for _ in range(values.shape[-1])]
+    for first, second in itertools.combinations(range(values.shape[-1]), 2):
+        # one where the value is negative, zero where it is not
+        value = operations.subtract(bill, values[:, first], values[:, second])
+        bill.add(value.negated / 2, value.moving)
+        bit = Wires.of(np.zeros(value.shape), np.ones(value.shape), 0, value.level, value.smooth)
+        loses = where((value.low < 0) & (value.high >= 0), bit, constants((value.high < 0).astype(np.float64)))
+        ahead[first].append(loses)
+        ahead[second].append(operations.plus(bill, operations.negative(loses), np.ones(loses.shape)))
+    found = []
+    for place, losing in enumerate(ahead):
+        value = values[:, place]
+        zero = constants(np.zeros(value.shape))
+        together = Wires(np.stack([each.planes for each in (*losing, zero)], axis=-1))
+        key = operations.plus(bill, operations.total(bill, together), np.full(value.shape, -float(layer.k)))
+        found.append(operations.choose(bill, key, value, zero).planes)
+    return only(alive, Wires(np.stack(found, axis=-1)).reshaped(*arriving.shape))
 
 
 @CIRCUITS.of(layers.Softmax, layers.LayerNorm)
