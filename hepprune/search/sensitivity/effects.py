@@ -1,6 +1,6 @@
 """Effects: what changing one layer does to a metric, measured on jets, with the paired error of the difference."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,12 +32,7 @@ class Effect:
 
 
 def measure(
-    network: Network,
-    sample: Sample,
-    groups: Sequence[LayerVariants],
-    *,
-    metric: Metric | None = None,
-    advance: Callable[[int], None] = lambda _: None,
+    network: Network, sample: Sample, groups: Sequence[LayerVariants], *, metric: Metric | None = None
 ) -> Iterator[tuple[Effect, ...]]:
     """Yield for each group the effect of each of its variants, against the network on the same jets.
 
@@ -49,9 +44,9 @@ def measure(
     """
     plain = isinstance(sample.task, Classes) and sample.weight is None and len(sample.x) == len(network.outputs) == 1
     if plain and isinstance(sample.y, Tensor) and sample.y.ndim == 1:
-        found = _of_classes(network, sample, groups, metric=metric or metrics.cross_entropy, advance=advance)
+        found = _of_classes(network, sample, groups, metric or metrics.cross_entropy)
     else:
-        found = _of_any_task(network, sample, groups, metric=metric, advance=advance)
+        found = _of_any_task(network, sample, groups, metric)
     for group, effects in zip(groups, found, strict=True):
         _check_finite(effects, group.name)
         yield effects
@@ -78,11 +73,11 @@ def _raw(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[st
 
 
 def _of_classes(
-    network: Network, sample: Sample, groups: Sequence[LayerVariants], *, metric: Metric, advance: Callable[[int], None]
+    network: Network, sample: Sample, groups: Sequence[LayerVariants], metric: Metric
 ) -> Iterator[tuple[Effect, ...]]:
     whole = metric not in {metrics.METRICS[name] for name in _MEANS}
     use = partial(_tally, torch.as_tensor(sample.truth), keep=whole)
-    for some, chunks in replay.run(network, sample.features, groups, use, advance=advance):
+    for some, chunks in replay.run(network, sample.features, groups, use):
         means = [_means([chunk.groups[index] for chunk in chunks], len(sample)) for index in range(len(some))]
         if whole:  # from the logits of all jets
             reference = scored(metric, torch.cat([chunk.logits[0][:, 0] for chunk in chunks]), sample)
@@ -99,12 +94,7 @@ def _of_classes(
 
 @torch.no_grad()
 def _of_any_task(
-    network: Network,
-    sample: Sample,
-    groups: Sequence[LayerVariants],
-    *,
-    metric: Metric | None,
-    advance: Callable[[int], None],
+    network: Network, sample: Sample, groups: Sequence[LayerVariants], metric: Metric | None
 ) -> Iterator[tuple[Effect, ...]]:
     """Yield the same for any task, inputs and outputs: what follows a changed layer is run anew for each variant."""
     base = network.activations(sample.x)
@@ -116,7 +106,6 @@ def _of_any_task(
         others = (network.replacing({group.name: layer}) for layer in group.layers)
         after = [_judged(o, o.activations(sample.x, known=known, until=o.raw_outputs), sample, metric) for o in others]
         yield tuple(Effect(*map(metrics.difference, each, before)) for each in after)
-        advance(1)
 
 
 def _judged(

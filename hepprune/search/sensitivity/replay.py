@@ -57,17 +57,11 @@ class Replayed:
 
 
 def run(
-    network: Network,
-    x: Tensor,
-    groups: Sequence[LayerVariants],
-    use: Callable[[Replayed], T],
-    *,
-    advance: Callable[[int], None] = lambda _: None,
+    network: Network, x: Tensor, groups: Sequence[LayerVariants], use: Callable[[Replayed], T]
 ) -> Iterator[tuple[tuple[LayerVariants, ...], list[T]]]:
     """Yield groups together, with what `use` makes of each chunk of jets x (n_jets, *shape), in the order of the jets.
 
-    `use` is called from several threads. Groups are taken together as long as their stacked weights stay small;
-    `advance(1)` is called for each group done.
+    `use` is called from several threads. Groups are taken together as long as their stacked weights stay small.
 
     Raises:
         NetworkError: a group names no layer before the logits.
@@ -81,7 +75,6 @@ def run(
         with _single_threads() as map_in_order:
             found: list[T] = list(map_in_order(partial(_run_chunk, plan, x, use), slices))
         yield some, found
-        advance(len(some))
 
 
 def _batches(groups: Sequence[LayerVariants]) -> Iterator[tuple[LayerVariants, ...]]:
