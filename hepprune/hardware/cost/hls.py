@@ -7,6 +7,7 @@ its DSP row are zero.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hepprune.hardware.cost.constants import Constants
 from hepprune.hardware.cost.describing import Options, describe, described, with_dataflow
@@ -23,35 +24,21 @@ _DEPTH_ERROR = 0.02  # of the cycles of a long layer
 _PATH_ERROR = 0.1  # of the cycles that follow from delays, of all layers alike
 
 
-def estimate(
-    network: Network,
-    target: Target,
-    *,
-    strategy: str | None = None,
-    io_type: str = "io_parallel",
-    reuse_factor: int | None = None,
-) -> Estimate:
+def estimate(network: Network, target: Target, **how: Any) -> Estimate:
     """Return the price of a whole network, as `priced` makes it, which says what is refused."""
-    return priced(network, target, strategy=strategy, io_type=io_type, reuse_factor=reuse_factor).estimate()
+    return priced(network, target, **how).estimate()
 
 
-def priced(
-    network: Network,
-    target: Target,
-    *,
-    strategy: str | None = None,
-    io_type: str = "io_parallel",
-    reuse_factor: int | None = None,
-) -> "Priced":
+def priced(network: Network, target: Target, **how: Any) -> "Priced":
     """Return the price of every layer of a network, of which single ones can be changed.
 
-    None takes each layer's own strategy and reuse factor.
+    `how` it is built are the fields of `Options`: strategy, io_type and reuse_factor.
 
     Raises:
         NetworkError: a layer has no price.
         RecipeError: the target has no known clock; an unknown strategy or io_type.
     """
-    options = Options(strategy, io_type, reuse_factor)
+    options = Options(**how)
     return Priced.of(described(network, options), target, options)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,8 +22,7 @@ _KNOWN: dict[tuple[Any, ...], "KernelCounts"] = {}  # by the content of weights,
 _MOST_KNOWN = 4096
 
 
-@dataclass(frozen=True)
-class Products:
+class Products(NamedTuple):
     """Counts over products with constants: all of them and their signed digits, then those that are built.
 
     A weight that one input meets twice is multiplied once, so fewer are `distinct`; `additions` make those of shifted
@@ -35,14 +34,10 @@ class Products:
     distinct: int = 0
     additions: int = 0
 
-    def __add__(self, other: "Products") -> "Products":
-        """Return the counts of both."""
-        return Products(
-            self.n + other.n,
-            self.n_digits + other.n_digits,
-            self.distinct + other.distinct,
-            self.additions + other.additions,
-        )
+
+def together(*parts: Products) -> Products:
+    """Return the counts of all of several products."""
+    return Products(*map(sum, zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +75,11 @@ class KernelCounts:
 
     def in_dsp(self, in_width: int) -> Products:
         """Return the products that go to DSP where inputs have that many bits."""
-        return sum(self.hard[_least_weight_bits(in_width) :], Products())
+        return together(Products(), *self.hard[_least_weight_bits(in_width) :])
 
     def in_lut(self, in_width: int) -> Products:
         """Return the products that are built of LUT."""
-        return sum(self.hard[: _least_weight_bits(in_width)], self.easy)
+        return together(self.easy, *self.hard[: _least_weight_bits(in_width)])
 
 
 def _least_weight_bits(in_width: int) -> int:

@@ -65,12 +65,11 @@ class Matrix:
 
 @dataclass(frozen=True)
 class ConstantMatrices:
-    """All matrices of a network in the order they run, the range of its input port, and its head's class name."""
+    """All matrices of a network in the order they run, and the range of its input port."""
 
     port: Interval
     matrices: tuple[Matrix, ...]
     output: str | None
-    head: str | None
 
 
 def covers(network: Network) -> bool:
@@ -114,7 +113,6 @@ def extract(network: Network) -> ConstantMatrices:
             raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no price here; fold it first")
         sources[layer.name] = layer.name if isinstance(layer, Dense) else source
     output = sources[network.raw_output]
-    head = type(network.output).__name__ if network.output.is_head else None
     kept: list[Matrix] = []
     for matrix in reversed(matrices.values()):  # neurons that no later matrix reads are zero; the logits are all read
         read = np.full(len(matrix.weight), matrix.name == output)
@@ -122,7 +120,7 @@ def extract(network: Network) -> ConstantMatrices:
             if later.source == matrix.name:
                 read |= later.weight.any(axis=0)
         kept.append(replace(matrix, weight=matrix.weight * read[:, None]))
-    return ConstantMatrices(features, tuple(reversed(kept)), output, head)
+    return ConstantMatrices(features, tuple(reversed(kept)), output)
 
 
 def _matrix(layer: Dense, source: str | None, arriving: Interval) -> Matrix:
