@@ -92,20 +92,56 @@ def fit(
         DataError: the network or its teacher cannot meet the targets, or the loss is no longer finite.
         NetworkError: nothing in the network is trained.
     """
+    with _threads(network):
+        train = _taught(network, train, validation, teacher)
+        generator, start = torch.Generator().manual_seed(seed), time.perf_counter()
+        network, train, validation = network.clone().to(current()), train.on(current()), validation.on(current())
+        taken = _pass(network, len(train), settings, penalty)
+        history: list[Epoch] = []
+        best, best_epoch = _state(network), 0
+        kept: Validated | None = None
+        for epoch in range(1, settings.epochs + 1):
+            with _brought_back(network, taken.optimiser):
+                eligible = prepare(network, epoch / settings.epochs)
+            learned = taken(network, train, torch.randperm(len(train), generator=generator))
+            found = _validated(network, validation, settings, taken)
+            spent, (score, error) = time.perf_counter() - start, (found.primary.value, found.primary.error)
+            done = {"loss": found.loss, "score": score, "score_error": error, "seconds": spent}
+            history.append(Epoch(epoch=epoch, training_loss=learned, **done))
+            advance(1)
+            if eligible and (kept is None or found.beats(kept)):
+                best, kept, best_epoch = _state(network), found, epoch
+            if settings.patience is not None and epoch - best_epoch >= settings.patience:
+                break
+        network.load_state_dict(best, assign=True)  # arrays of its own again
+        return network.to(devices.CPU), tuple(history)
+
+
+@torch.no_grad()
+def _taught(network: Network, train: Sample, validation: Sample, teacher: Network | None) -> Sample:
+    """Return the jets to train on, half of each target what a teacher puts out, if the network can learn from them."""
     if not any(parameter.numel() for parameter in network.parameters()):
         constants = ", ".join(f"'{layer.name}'" for layer in network if layer.fixed)
         kept = f", which are those of {constants}" if constants else ""
         raise NetworkError(f"nothing in the network is trained: it has no weights but constants{kept}")
     for known, jets in ((teacher or network, train), (network, validation)):
         check(known, jets)
-    with _threads(network):
-        sample = train
-        if teacher is not None:  # half of each target is what the teacher puts out
-            with torch.no_grad():
-                sample = replace(train, y=train.task.taught(train.y, teacher.raw(train.x)))
-        check(network, sample)
-        options = {"settings": settings, "seed": seed, "penalty": penalty, "prepare": prepare, "advance": advance}
-        return _fit(network.clone(), sample, validation, **options)  # type: ignore[arg-type]
+    if teacher is not None:
+        train = replace(train, y=train.task.taught(train.y, teacher.raw(train.x)))
+    check(network, train)
+    return train
+
+
+def _pass(network: Network, n_jets: int, settings: Fit, penalty: Penalty | None) -> Pass:
+    n_steps = settings.epochs * -(-n_jets // settings.batch_size)
+    return Pass(
+        optimiser=AdamW(network.parameters(), weight_decay=settings.weight_decay),
+        rates=one_cycle(settings.learning_rate, n_steps),
+        batch_size=settings.batch_size,
+        quantised=settings.quantised,
+        penalty=penalty,
+        is_long=n_steps >= epochs.LEAST,
+    )
 
 
 @torch.no_grad()
@@ -128,49 +164,6 @@ def _threads(network: Network) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _fit(
-    network: Network,
-    train: Sample,
-    validation: Sample,
-    *,
-    settings: Fit,
-    seed: int,
-    penalty: Penalty | None,
-    prepare: Prepare,
-    advance: Callable[[int], None],
-) -> tuple[Network, tuple[Epoch, ...]]:
-    generator, start = torch.Generator().manual_seed(seed), time.perf_counter()
-    network, train, validation = network.to(current()), train.on(current()), validation.on(current())
-    optimiser = AdamW(network.parameters(), weight_decay=settings.weight_decay)
-    n_steps = settings.epochs * -(-len(train) // settings.batch_size)
-    taken = Pass(
-        optimiser=optimiser,
-        rates=one_cycle(settings.learning_rate, n_steps),
-        batch_size=settings.batch_size,
-        quantised=settings.quantised,
-        penalty=penalty,
-        is_long=n_steps >= epochs.LEAST,
-    )
-    history: list[Epoch] = []
-    best, best_epoch = _state(network), 0
-    kept: Validated | None = None
-    for epoch in range(1, settings.epochs + 1):
-        with _brought_back(network, optimiser):
-            eligible = prepare(network, epoch / settings.epochs)
-        learned = taken(network, train, torch.randperm(len(train), generator=generator))
-        found = _validated(network, validation, settings, taken)
-        spent, (score, error) = time.perf_counter() - start, (found.primary.value, found.primary.error)
-        done = Epoch(epoch=epoch, training_loss=learned, loss=found.loss, score=score, score_error=error, seconds=spent)
-        history.append(done)
-        advance(1)
-        if eligible and (kept is None or found.beats(kept)):
-            best, kept, best_epoch = _state(network), found, epoch
-        if settings.patience is not None and epoch - best_epoch >= settings.patience:
-            break
-    network.load_state_dict(best, assign=True)  # arrays of its own again
-    return network.to(devices.CPU), tuple(history)
 
 
 @contextmanager
