@@ -63,12 +63,12 @@ class Collection:
 
 @dataclass(frozen=True)
 class _Member:
-    """A file as its folder or archive describes it; `refusal` is why it may not be read."""
+    """A file as its folder or archive describes it; only a `regular` one is read."""
 
     name: str
     size: int
     read: Callable[[], bytes]
-    refusal: str | None = None
+    regular: bool = True
 
     @property
     def wanted(self) -> bool:
@@ -101,8 +101,8 @@ def collect(path: Path) -> Collection:
 
 
 def _text(path: Path, member: _Member, room: int) -> tuple[str | None, str]:
-    if member.refusal:
-        return None, member.refusal
+    if not member.regular:
+        return None, "a link or no regular file"
     if member.size > MAX_BYTES:
         return None, f"larger than {MAX_BYTES // 2**20} MiB"
     if member.size > room:
@@ -122,11 +122,7 @@ def _members(path: Path) -> Iterator[_Member]:
         return members
     # A file that was named itself is looked into, whatever it is called.
     name = path.name if _WANTED.search(path.name) else f"{path.name}.txt"
-    return iter([_Member(name, path.stat().st_size, partial(_start, partial(_opened, path)))])
-
-
-def _opened(path: Path) -> IO[bytes]:
-    return path.open("rb")
+    return iter([_Member(name, path.stat().st_size, partial(_start, partial(path.open, "rb")))])
 
 
 def _start(opened: Callable[[], IO[bytes] | None]) -> bytes:
@@ -170,7 +166,7 @@ class _TarInfo(tarfile.TarInfo):
 def _looked_into(members: Iterator[_Member]) -> Iterator[_Member]:
     """Yield members, those of an archive among them in its place."""
     for member in members:
-        is_archive = _ARCHIVE.search(member.name) and member.refusal is None and member.size <= MAX_BYTES
+        is_archive = _ARCHIVE.search(member.name) and member.regular and member.size <= MAX_BYTES
         inner = _archive(Path(member.name), member.read()) if is_archive else None
         if inner is None:
             yield member
@@ -185,9 +181,8 @@ def _folder(root: Path) -> Iterator[_Member]:
         for name in sorted(names):
             file = Path(folder) / name
             state = file.lstat()
-            refusal = None if stat.S_ISREG(state.st_mode) else "a link or no regular file"
-            relative = file.relative_to(root).as_posix()
-            yield _Member(relative, state.st_size, partial(_start, partial(_opened, file)), refusal)
+            read = partial(_start, partial(file.open, "rb"))
+            yield _Member(file.relative_to(root).as_posix(), state.st_size, read, stat.S_ISREG(state.st_mode))
 
 
 def _zip(path: Path, archive: zipfile.ZipFile) -> Iterator[_Member]:
@@ -197,9 +192,9 @@ def _zip(path: Path, archive: zipfile.ZipFile) -> Iterator[_Member]:
         for info in infos:
             _check_name(path, info.filename)
             kind = stat.S_IFMT(info.external_attr >> 16)
-            refusal = "a link or no regular file" if kind not in {0, stat.S_IFREG, stat.S_IFDIR} else None
             if not info.is_dir():
-                yield _Member(info.filename, info.file_size, partial(_start, partial(archive.open, info)), refusal)
+                read = partial(_start, partial(archive.open, info))
+                yield _Member(info.filename, info.file_size, read, kind in {0, stat.S_IFREG, stat.S_IFDIR})
 
 
 def _tar(path: Path, archive: tarfile.TarFile) -> Iterator[_Member]:
@@ -209,9 +204,8 @@ def _tar(path: Path, archive: tarfile.TarFile) -> Iterator[_Member]:
             _check_name(path, info.name)
             total += info.size
             _check_total(path, total)  # before the next header is sought behind this member's content
-            refusal = None if info.isreg() else "a link or no regular file"
             if not info.isdir():
-                yield _Member(info.name, info.size, partial(_start, partial(archive.extractfile, info)), refusal)
+                yield _Member(info.name, info.size, partial(_start, partial(archive.extractfile, info)), info.isreg())
 
 
 def _check_name(path: Path, name: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement
 from hepprune.synthesis.failures import FAILURES, Failure, RunFailedError, classify
 
@@ -65,6 +66,20 @@ class Job:
     def of_rtl(self, measured: Measurement, **known: Any) -> Measurement:
         """Return what a tool measured of the Verilog, with the cycles of the RTL and what else is known of it."""
         return replace(measured, latency_cycles=self.latency_cycles, interval_cycles=self.interval_cycles, **known)
+
+    def quoted(self, language: str, *, quotes: str, unquotable: str) -> list[str]:
+        """Return the sources' paths from the folder that a tool runs in, each between quotes of its language.
+
+        What lies above does not matter then, and a sandbox may map that folder alone.
+
+        Raises:
+            ReportError: a path has a character that cannot be quoted.
+        """
+        paths = [os.path.relpath(source.resolve(), self.folder.resolve()) for source in self.sources]
+        for text in paths:
+            if any(character in text for character in unquotable):
+                raise ReportError(f"the path '{text}' cannot be quoted for {language}; move the build folder")
+        return [f"{quotes[0]}{text}{quotes[1]}" for text in paths]
 
     @property
     def log(self) -> Path:

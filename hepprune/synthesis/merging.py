@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from hepprune.hardware.resources import RESOURCES, LayerMeasurement, Measurement, Resources
 from hepprune.synthesis.reports import UNKNOWN
 
 Modules = tuple[LayerMeasurement, ...]
+T = TypeVar("T", Measurement, LayerMeasurement)
+_CYCLES = ("latency_cycles", "interval_cycles")
+_STATED = ("version", *_CYCLES, "clock_met")
 _WITHOUT_CYCLES = {"vsynth", "route", "yosys", "nextpnr-ecp5"}
 
 
@@ -27,8 +30,7 @@ def merged(measured: Iterable[Measurement]) -> list[Measurement]:
 def _agree(one: Measurement, other: Measurement) -> bool:
     if (one.stage, one.clock_ns) != (other.stage, other.clock_ns) or not _same_part(one.part, other.part):
         return False
-    names = ("version", "latency_cycles", "interval_cycles", "clock_met")
-    pairs = [(getattr(one, name), getattr(other, name)) for name in names]
+    pairs = [(getattr(one, name), getattr(other, name)) for name in _STATED]
     pairs += [(getattr(one.resources, name), getattr(other.resources, name)) for name in RESOURCES]
     return all(a == b for a, b in pairs if not {a, b} & {None, UNKNOWN})
 
@@ -43,11 +45,15 @@ def _same_part(one: str, other: str) -> bool:
 
 def _filled(known: Measurement, more: Measurement) -> Measurement:
     """Return a measurement with what it does not know taken from another of the same design and stage."""
-    names = ("version", "latency_cycles", "interval_cycles", "clock_met")
-    values: dict[str, Any] = {name: getattr(more, name) for name in names if getattr(known, name) in {None, UNKNOWN}}
-    values["part"] = max((known.part, more.part), key=lambda part: (part != UNKNOWN, len(part)))
-    resources = Resources(**(more.resources.known() | known.resources.known()))
-    return replace(known, resources=resources, layers=_filled_layers(known.layers, more.layers), **values)
+    part = max((known.part, more.part), key=lambda part: (part != UNKNOWN, len(part)))
+    layers = _filled_layers(known.layers, more.layers)
+    return replace(known, part=part, layers=layers, **_lacking(known, more, *_STATED))
+
+
+def _lacking(known: T, more: T, *names: str) -> dict[str, Any]:
+    """Return what only the other one has of values of these names, and the counts that either has."""
+    values = {name: getattr(more, name) for name in names if getattr(known, name) in {None, UNKNOWN}}
+    return values | {"resources": Resources(**(more.resources.known() | known.resources.known()))}
 
 
 def _filled_layers(known: Modules, more: Modules) -> Modules:
@@ -55,17 +61,8 @@ def _filled_layers(known: Modules, more: Modules) -> Modules:
     if not known:
         return more
     others = {each.module: each for each in more}
-    return tuple(
-        replace(
-            each,
-            layer=each.layer or other.layer,
-            resources=Resources(**(other.resources.known() | each.resources.known())),
-            latency_cycles=other.latency_cycles if each.latency_cycles is None else each.latency_cycles,
-            interval_cycles=other.interval_cycles if each.interval_cycles is None else each.interval_cycles,
-        )
-        for each in known
-        for other in [others.get(each.module, each)]
-    )
+    pairs = [(each, others.get(each.module, each)) for each in known]
+    return tuple(replace(each, **_lacking(each, other, "layer", *_CYCLES)) for each, other in pairs)
 
 
 def with_cycles(measured: list[Measurement], verilog: tuple[int, int] | None) -> list[Measurement]:

@@ -5,7 +5,6 @@ after real placement and routing, but an ECP5 (40 nm, four-input LUTs) is severa
 and counts other cells. Its stage has a name of its own, so that nothing mixes it with Xilinx figures.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis import yosys
 from hepprune.synthesis.job import Job, run
 from hepprune.synthesis.reports.registry import UNKNOWN, read, report_parser
-from hepprune.synthesis.reports.solution import loaded
+from hepprune.synthesis.reports.solution import loaded, section
 from hepprune.synthesis.tools import synthesis_tool
 from hepprune.synthesis.webassembly import WasmTool
 
@@ -54,9 +53,9 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
         ReportError: it is not what nextpnr writes for an ECP5, or no clock is in it and `clock_ns` was not given.
     """
     found = loaded(path, text)
-    cells = _section(path, found, "utilization")
+    cells = section(found, "utilization", path)
     counts = {name: _number(path, cells.get(cell), "used") for name, cell in _CELLS.items()}
-    clocks = _section(path, found, "fmax").values()
+    clocks = section(found, "fmax", path).values()
     timed = [(_number(path, clock, "constraint"), _number(path, clock, "achieved")) for clock in clocks]
     wished, achieved = min(timed, key=lambda clock: clock[1] / max(clock[0], 1e-9), default=(0.0, 0.0))
     period = 1000 / wished if wished else clock_ns
@@ -72,13 +71,6 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
         clock_met=achieved >= wished if achieved else None,
         critical_path_ns=1000 / achieved if achieved else None,
     )
-
-
-def _section(path: Path, found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = found.get(name)
-    if not isinstance(section, dict):
-        raise ReportError(f"'{path}' is not a report of nextpnr: expected an object '{name}'")
-    return section
 
 
 def _number(path: Path, cell: Any, name: str) -> float:

@@ -5,7 +5,6 @@ file tree of recorded runs, and fails in the way recorded runs failed.
 """
 
 import logging
-import os
 import re
 import shutil
 import subprocess
@@ -161,12 +160,8 @@ def _script(job: Job) -> str:
     for value in (job.part, job.top):
         if not _NAME.fullmatch(value):
             raise ReportError(f"'{value}' has characters that Tcl would read as commands; rename it")
-    # relative to the folder in which the tool runs, so that what lies above does not matter
-    sources = [os.path.relpath(source.resolve(), job.folder.resolve()) for source in job.sources]
-    for text in sources:
-        if any(character in text for character in "{}\\\n"):
-            raise ReportError(f"the path '{text}' cannot be quoted for Tcl; move the build folder")
-    files = "\n".join(f"read_verilog -sv {{{text}}}" for text in sources)
+    sources = job.quoted("Tcl", quotes="{}", unquotable="{}\\\n")
+    files = "\n".join(f"read_verilog -sv {each}" for each in sources)
     return f"""{files}
 read_xdc -mode out_of_context clock.xdc
 synth_design -mode out_of_context -flatten_hierarchy rebuilt -top {job.top} -part {job.part}

@@ -15,7 +15,6 @@ no faster, and change what is measured; that Verilog without memories skips thei
 does not.
 """
 
-import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -133,8 +132,7 @@ def execute(job: Job, commands: str, *, writes: str) -> Path:
         PrerequisiteError: Yosys does not run here at all.
     """
     folder = job.folder.resolve()
-    # Files are named relative to the folder, since Yosys runs in a sandbox that maps it.
-    files = " ".join(f'"{_relative(source.resolve(), folder)}"' for source in job.sources)
+    files = " ".join(job.quoted("Yosys", quotes='""', unquotable='"\n'))
     script = write_text(folder / "synthesis.ys", f"read_verilog -sv -defer {files}\n{commands}")
     PROGRAM.warm_up()
     with tempfile.TemporaryDirectory(dir=folder) as scratch:  # Yosys would leave its own behind if it were killed
@@ -152,13 +150,6 @@ def top(job: Job) -> str:
     if not _IDENTIFIER.fullmatch(job.top):
         raise ReportError(f"the top '{job.top}' is not a Verilog identifier")
     return job.top
-
-
-def _relative(path: Path, folder: Path) -> str:
-    text = os.path.relpath(path, folder)
-    if '"' in text or "\n" in text:
-        raise ReportError(f"the path '{text}' cannot be quoted for Yosys; move the build folder")
-    return text
 
 
 @report_parser("yosys", mark=r"^\s*\{\s*\"creator\"\s*:\s*\"Yosys ")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 from hepprune.errors import ReportError
@@ -39,10 +40,7 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
     # URAM came late
     counts = {name: _number(area, tag, path, optional=name == "uram") for name, tag in tags}
     return Measurement(
-        stage="csynth",
-        tool=tool_of(version),
-        version=version,
-        part=_text(root, "UserAssignments/Part", path),
+        **origin(version, _text(root, "UserAssignments/Part", path)),
         clock_ns=clock,
         resources=Resources(**counts),
         latency_cycles=_cycles(overall, "Worst-caseLatency", path),
@@ -95,10 +93,11 @@ def _root(path: Path, text: str) -> Element:
     return root
 
 
-def tool_of(version: str) -> str:
-    """Return which HLS has this version: Vivado HLS up to 2020.1, then Vitis HLS."""
+def origin(version: str, part: str) -> dict[str, Any]:
+    """Return where figures of C synthesis are from: by its version it was Vivado HLS up to 2020.1, then Vitis HLS."""
     year = re.match(r"(\d{4})\.(\d{1,3})", version)
-    return "vivado_hls" if year and (int(year[1]), int(year[2])) <= _LAST_VIVADO_HLS else "vitis"
+    tool = "vivado_hls" if year and (int(year[1]), int(year[2])) <= _LAST_VIVADO_HLS else "vitis"
+    return {"stage": "csynth", "tool": tool, "version": version, "part": part}
 
 
 def fits(estimated_ns: float | None, available_ns: float) -> bool | None:

@@ -7,10 +7,11 @@ whole project Vitis HLS writes a tree of modules (`+`) and loops (`o`) since 202
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
-from hepprune.synthesis.reports.csynth import DSP_TAGS, fits, tool_of
+from hepprune.synthesis.reports.csynth import DSP_TAGS, fits, origin
 from hepprune.synthesis.reports.modules import buffers, of_module
 from hepprune.synthesis.reports.registry import report_parser, required_clock
 from hepprune.synthesis.reports.tables import UNKNOWN, Row, cycles, number, part_cycles, part_number, tables
@@ -26,8 +27,7 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
     Raises:
         ReportError: a table is missing, or a cell is not a number.
     """
-    version, part = header(path, text, "Version"), header(path, text, "Target device")
-    found = list(tables(path, text))
+    own, found = _origin(path, text), list(tables(path, text))
     # the estimated period keeps the target with the uncertainty on top
     row = _table(found, "Clock", path)[1]
     values = [number(cell, what="the clock", path=path, line=row.line) for cell in row.cells[1:4]]
@@ -38,10 +38,7 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
     if len(latency.cells) < 5:
         raise ReportError(f"'{path}', line {latency.line}: expected latency, interval and pipelining")
     return Measurement(
-        stage="csynth",
-        tool=tool_of(version),
-        version=version,
-        part=part,
+        **own,
         clock_ns=clock,
         resources=_total(_table(found, "Name", path), path),
         latency_cycles=cycles(latency.cells[1], what="the latency", path=path, line=latency.line),
@@ -51,16 +48,15 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
     )
 
 
-def header(path: Path, text: str, label: str) -> str:
-    """Return the first word behind a label in a report's head.
-
-    Raises:
-        ReportError: it is not there.
-    """
-    found = re.search(rf"^ *\* {label}: +(\S+)", text, re.MULTILINE)
-    if found is None:
-        raise ReportError(f"'{path}' has no line '* {label}:'; expected one in an HLS report")
-    return found[1]
+def _origin(path: Path, text: str) -> dict[str, Any]:
+    """Return stage, tool, version and part, by the first word behind two labels in a report's head."""
+    found = []
+    for label in ("Version", "Target device"):
+        said = re.search(rf"^ *\* {label}: +(\S+)", text, re.MULTILINE)
+        if said is None:
+            raise ReportError(f"'{path}' has no line '* {label}:'; expected one in an HLS report")
+        found.append(said[1])
+    return origin(*found)
 
 
 def _table(found: list[list[Row]], first: str, path: Path) -> list[Row]:
@@ -145,20 +141,17 @@ def parse_tree(path: Path, text: str, clock_ns: float | None = None) -> Measurem
     Raises:
         ReportError: the tree is missing, a cell is not a number, or the clock period is unknown.
     """
-    version, part = header(path, text, "Version"), header(path, text, "Target device")
+    own = _origin(path, text)
     columns, rows = _tree(path, text)
     top, *below = (row for row in rows if _MODULE.match(row.cells[0]))
     latency = cycles(_cell(top, columns, "Latency", path), what="the latency", path=path, line=top.line)
-    met = _met(top, columns, path, turned=_is_turned(version, rows, columns))
+    met = _met(top, columns, path, turned=_is_turned(own["version"], rows, columns))
     # in this tree a `-` is none
     cells = {name: _cell(top, columns, name, path) for name in _COUNTS}
     counts = (number(cell, what=name, path=path, line=top.line) or 0.0 for name, cell in cells.items())
     bram18, dsp, ff, lut, uram = counts
     return Measurement(
-        stage="csynth",
-        tool=tool_of(version),
-        version=version,
-        part=part,
+        **own,
         clock_ns=_period(top, columns, path, clock_ns) if latency and met else required_clock(path, clock_ns),
         resources=Resources(lut=lut, ff=ff, dsp=dsp, bram18=bram18, uram=uram),
         latency_cycles=latency,

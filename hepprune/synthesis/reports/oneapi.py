@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hepprune.errors import ReportError, explained
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
 from hepprune.synthesis.reports.modules import of_module
 from hepprune.synthesis.reports.registry import UNKNOWN, bounded, report_parser, required_clock
-from hepprune.synthesis.reports.solution import loaded
+from hepprune.synthesis.reports.solution import loaded, section
 from hepprune.synthesis.reports.tables import number, part_number
 
 _VERSION = re.compile(r"oneapi/compiler/(\d{4}\.\d{1,3})")
@@ -112,16 +113,8 @@ def parse_loops(path: Path, text: str, _clock_ns: float | None = None) -> Measur
     slowest = min(_mhz(kernel.get("fmax"), path) for kernel in kernels)
     layers = tuple(_timed(kernel, blocks, path) for kernel in kernels)
     intervals = [layer.interval_cycles for layer in layers if layer.interval_cycles is not None]
-    return Measurement(
-        stage="csynth",
-        tool="oneapi",
-        version=_version(text),
-        part=UNKNOWN,
-        clock_ns=round(1e3 / slowest, 4),
-        resources=Resources(),
-        interval_cycles=max(intervals, default=None),
-        layers=layers,
-    )
+    found = _estimated(path, text, Resources(), layers, clock_ns=round(1e3 / slowest, 4))
+    return replace(found, interval_cycles=max(intervals, default=None))
 
 
 def _timed(kernel: Mapping[str, Any], blocks: Mapping[str, Mapping[str, Any]], path: Path) -> LayerMeasurement:
@@ -164,8 +157,7 @@ def _version(text: str) -> str:
 
 
 def _nodes(data: Mapping[str, Any], name: str, path: Path) -> list[Mapping[str, Any]]:
-    section = data.get(name)
-    nodes = section.get("nodes") if isinstance(section, dict) else None
+    nodes = section(data, name, path).get("nodes")
     if not isinstance(nodes, list) or not nodes or not all(isinstance(node, dict) for node in nodes):
         raise ReportError(f"'{path}' has no nodes in '{name}'; expected what Quartus' fitter says")
     return nodes

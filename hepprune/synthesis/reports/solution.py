@@ -24,25 +24,25 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
     data = loaded(path, text)
     top = _text(data, "Top", path)
     hierarchy = data.get("ModuleInfo")
-    metrics = _object(_object(hierarchy, "Metrics", path), top, path)
-    timing, latency = _object(metrics, "Timing", path), _object(metrics, "Latency", path)
+    metrics = section(section(hierarchy, "Metrics", path), top, path)
+    timing, latency = section(metrics, "Timing", path), section(metrics, "Latency", path)
     clock = _number(timing, "Target", path)
     if not clock:
         raise ReportError(f"'{path}': the target period is unknown or zero; expected ns")
     estimate, uncertainty = (_number(timing, name, path) for name in ("Estimate", "Uncertainty"))
-    area = _object(metrics, "Area", path)
+    area = section(metrics, "Area", path)
     counts = {count: _number(area, tag, path) for count, tag in _tags(area).items()}
     return Measurement(
         stage="csynth",
         tool="hls",
         version=UNKNOWN,
-        part="".join(_text(_object(data, "Target", path), name, path) for name in ("Device", "Package", "Speed")),
+        part="".join(_text(section(data, "Target", path), name, path) for name in ("Device", "Package", "Speed")),
         clock_ns=clock,
         resources=Resources(**counts),
         latency_cycles=cycles(_text(latency, "LatencyWorst", path), what="LatencyWorst", path=path),
         interval_cycles=cycles(_interval(latency), what="the interval", path=path),
         clock_met=fits(estimate, clock - (uncertainty or 0.0)),
-        layers=_layers(_object(hierarchy, "Hierarchy", path), _object(hierarchy, "Metrics", path), path),
+        layers=_layers(section(hierarchy, "Hierarchy", path), section(hierarchy, "Metrics", path), path),
     )
 
 
@@ -84,10 +84,15 @@ def _interval(latency: Mapping[str, Any]) -> str:
     return str(latency.get("PipelineIIMax", latency.get("PipelineII", "")))
 
 
-def _object(value: Any, name: str, path: Path) -> Mapping[str, Any]:
+def section(value: Any, name: str, path: Path) -> Mapping[str, Any]:
+    """Return an object in a value of JSON.
+
+    Raises:
+        ReportError: there is none of that name.
+    """
     found = value.get(name) if isinstance(value, dict) else None
     if not isinstance(found, dict):
-        raise ReportError(f"'{path}' has no object '{name}'; expected one where HLS describes its modules")
+        raise ReportError(f"'{path}' has no object '{name}'; expected one in a report of its tool")
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
-from hepprune.synthesis.reports.modules import layer_of
+from hepprune.synthesis.reports.modules import of_module
 from hepprune.synthesis.reports.registry import report_parser, required_clock
 from hepprune.synthesis.reports.tables import Row, number, part_number, tables
 
@@ -121,9 +121,8 @@ def parse_hierarchy(path: Path, text: str, clock_ns: float | None = None) -> Mea
 
 
 def _layer(heading: Row, row: Row) -> LayerMeasurement:
-    layer = layer_of(row.cells[1]) or layer_of(row.cells[0])
     values = {name: part_number(cell) for name, cell in zip(heading.cells[2:], row.cells[2:], strict=False)}
-    return LayerMeasurement(layer=layer, module=row.cells[1], resources=_resources(values))
+    return of_module(row.cells[1], _resources(values), also=row.cells[0])
 
 
 def _resources(values: Mapping[str, float | None]) -> Resources:
