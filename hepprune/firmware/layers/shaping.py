@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from hepprune.firmware.layers.base import PARALLEL, HlsLayer, Place, after, before, cast
-from hepprune.firmware.layers.weighted import axes
+from hepprune.firmware.layers.weighted import window
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
 from hepprune.network.layers import Concatenate, Crop, GlobalPool, Pad, Permute, Pool, Reshape, Shape, Slice, UpSample
@@ -149,13 +149,7 @@ def _rank(place: Place) -> int:
 
 
 def _borders(place: Place, word: str, borders: Pairs) -> dict[str, int]:
-    (*positions, channels) = place.arriving[0]
-    sign = 1 if word == "pad" else -1
-    sizes = {"n_chan": channels}
-    for (side, ends), n_in, pair in zip(axes(len(positions)), positions, borders, strict=True):
-        sizes |= {f"in_{side}": n_in, f"out_{side}": n_in + sign * sum(pair)}
-        sizes |= {f"{word}_{end}": size for end, size in zip(ends, pair, strict=True)}
-    return sizes
+    return {"n_chan": place.arriving[0][-1]} | window(place, word, borders)
 
 
 _CLASSES = {"max": "Max", "average": "Average"}
@@ -175,16 +169,14 @@ def pool(place: Place, layer: Pool) -> list[HlsLayer]:
     return [_pool(place, layer, layer.padding)]
 
 
-def _pool(place: Place, layer: Pool, borders: tuple[tuple[int, int], ...]) -> HlsLayer:
+def _pool(place: Place, layer: Pool, borders: Pairs) -> HlsLayer:
     rank = len(layer.size)
     if place.streams and rank == 2 and layer.strides != layer.size:
         raise place.refused("has strides unlike its size, which hls4ml cannot stream in 2D", fix=PARALLEL)
     sizes: dict[str, Any] = {"n_filt": place.shape[-1], "count_pad": False}
-    each = zip(place.arriving[0][:-1], place.shape[:-1], layer.size, layer.strides, borders, strict=True)
-    for (side, ends), (n_in, n_out, size, stride, (low, high)) in zip(axes(rank), each, strict=True):
-        names = (f"in_{side}", f"out_{side}") if rank == 2 else ("n_in", "n_out")
-        sizes |= dict(zip(names, (n_in, n_out), strict=True)) | {f"pool_{side}": size, f"stride_{side}": stride}
-        sizes |= {f"pad_{ends[0]}": low, f"pad_{ends[1]}": high}
+    sizes |= window(place, "pad", borders, pool=layer.size, stride=layer.strides)
+    if rank == 1:
+        sizes |= {"n_in": sizes.pop("in_width"), "n_out": sizes.pop("out_width")}
     accumulator = _accumulator(place, layer.kind, math.prod(layer.size))
     return place.node(f"{_CLASSES[layer.kind]}Pooling{rank}D", sizes, accum=accumulator)
 

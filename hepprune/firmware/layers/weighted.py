@@ -12,6 +12,7 @@ from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.fixed import FixedPoint
 from hepprune.network import Conv, Dense, Shape, Weighted
+from hepprune.network.layers.shaping import Pairs
 
 _DEPTHWISE_STRATEGY = "latency"  # the only one that hls4ml has for it
 _FREE_ZEROS = ("latency", "distributed_arithmetic")
@@ -55,7 +56,7 @@ def convolution(place: Place, layer: Conv) -> list[HlsLayer]:
         return _rounded_after(place, functools.partial(convolution, layer=layer))
     rank, layer = len(layer.kernel), _written_out(place, layer)
     sizes = {"n_chan": layer.n_in, "n_filt": layer.n_out, "bias_data": layer.used_bias().numpy()}
-    sizes |= _window(place, layer)
+    sizes |= window(place, "pad", layer.padding, filt=layer.kernel, stride=layer.strides)
     kernel = layer.used_weight().movedim(0, -1).numpy().copy()  # (*kernel, n_in / groups, n_out)
     if layer.groups == 1:
         node = _matrix(place, layer, f"Conv{rank}D", sizes | {"weight_data": kernel})
@@ -132,16 +133,15 @@ def _parallel(node: HlsLayer, factor: int) -> HlsLayer:
     return replace(node, knobs=node.knobs | {"ParallelizationFactor": factor})
 
 
-def _window(place: Place, layer: Conv) -> dict[str, int]:
-    """Return sizes, strides and padding by hls4ml's names, height before width."""
-    sizes: dict[str, int] = {}
-    each = zip(place.arriving[0][:-1], place.shape[:-1], layer.kernel, layer.strides, layer.padding, strict=True)
-    for (side, ends), (n_in, n_out, kernel, stride, (low, high)) in zip(axes(len(layer.kernel)), each, strict=True):
-        sizes |= {f"in_{side}": n_in, f"out_{side}": n_out, f"filt_{side}": kernel, f"stride_{side}": stride}
-        sizes |= {f"pad_{ends[0]}": low, f"pad_{ends[1]}": high}
-    return sizes
+def window(place: Place, word: str, borders: Pairs, **sizes: Shape) -> dict[str, int]:
+    """Return by hls4ml's names what comes in and goes out along one or two axes of positions, height before width.
 
-
-def axes(rank: int) -> list[tuple[str, tuple[str, str]]]:
-    """Return hls4ml's names for one or two axes of positions and for the two ends of each."""
-    return [("height", ("top", "bottom")), ("width", ("left", "right"))][-rank:]
+    Beside that other `sizes` along them, and the borders at both ends of each, which it calls by a `word`.
+    """
+    found: dict[str, int] = {}
+    sides = [("height", ("top", "bottom")), ("width", ("left", "right"))][-len(borders) :]
+    for axis, (side, ends) in enumerate(sides):
+        each = {"in": place.arriving[0], "out": place.shape} | sizes
+        found |= {f"{name}_{side}": along[axis] for name, along in each.items()}
+        found |= {f"{word}_{end}": size for end, size in zip(ends, borders[axis], strict=True)}
+    return found
