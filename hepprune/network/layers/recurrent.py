@@ -1,7 +1,8 @@
 """Recurrent layers: one step per position, gates in the order of Keras."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +29,21 @@ CellFunction = ReLU | Activation
 State = tuple[Tensor, Tensor]  # and memory
 # A kernel's kind, the values that it reads and the rows that are wanted to what they put out, bias and all.
 GateProduct = Callable[[str, Tensor, slice], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellArithmetic:
+    """What a step of a cell is computed with, on tensors or on the variables of firmware.
+
+    Beside products by kernels: values in a type (None is none), a function of the cell on values that it brings into
+    the type of its argument, products value by value, and values in so many equal parts.
+    """
+
+    product: Callable[[str, Any, slice], Any]
+    typed: Callable[[Any, Quantiser | None], Any]
+    function: Callable[[CellFunction, Any], Any]
+    times: Callable[[Any, Any], Any]
+    parted: Callable[[Any, int], Sequence[Any]]
 
 
 @layer
@@ -162,17 +178,27 @@ class Recurrent(Layer):
 
     def step(self, inputs: Tensor, before: State, product: GateProduct, *, quantised: bool) -> State:
         """Return state and memory (n_jets, n_out) after a step, from what the kernel made of its inputs."""
-        quantiser = self.state_type if quantised else None
-        state, memory = (quantise.activations(value, quantiser) for value in before)
-        act, gate = (functools.partial(self._applied, of, quantised=quantised) for of in (self.act, self.gate))
+        tensors = CellArithmetic(
+            product=product,
+            typed=lambda values, kind: quantise.activations(values, kind if quantised else None),
+            function=functools.partial(self._applied, quantised=quantised),
+            times=torch.mul,
+            parted=functools.partial(torch.chunk, dim=-1),
+        )
+        return self.stepped(inputs, before, tensors)
+
+    def stepped(self, inputs: Any, before: tuple[Any, Any], by: CellArithmetic) -> tuple[Any, Any]:
+        """Return the same as `step`, of values (..., n_out) of any arithmetic."""
+        state, memory = (by.typed(value, self.state_type) for value in before)
+        act, gate = (functools.partial(by.function, of) for of in (self.act, self.gate))
         if self.cell == "gru":
-            return self._gated(inputs, state, product, quantised=quantised), memory
-        total = inputs + product("recurrent_weight", state, slice(None))
+            return self._gated(inputs, state, by), memory
+        total = inputs + by.product("recurrent_weight", state, slice(None))
         if self.cell == "simple":
             return act(total), memory
-        entry, forget, candidate, exit_ = total.chunk(4, dim=-1)
-        memory = gate(forget) * memory + gate(entry) * act(candidate)
-        return gate(exit_) * act(memory), memory
+        entry, forget, candidate, exit_ = by.parted(total, 4)
+        memory = by.times(gate(forget), memory) + by.times(gate(entry), act(candidate))
+        return by.times(gate(exit_), act(memory)), memory
 
     @staticmethod
     def looks_up(function: CellFunction) -> bool:
@@ -208,17 +234,16 @@ class Recurrent(Layer):
         reached: Tensor = function(quantise.activations(values, kind), quantised=quantised)
         return reached
 
-    def _gated(self, inputs: Tensor, state: Tensor, product: GateProduct, *, quantised: bool) -> Tensor:
-        functions = (self.act, *self.gates)
-        act, update_gate, reset_gate = (functools.partial(self._applied, of, quantised=quantised) for of in functions)
-        update_in, reset_in, candidate_in = inputs.chunk(3, dim=-1)
+    def _gated(self, inputs: Any, state: Any, by: CellArithmetic) -> Any:
+        functions, read = (self.act, *self.gates), functools.partial(by.product, "recurrent_weight")
+        act, update_gate, reset_gate = (functools.partial(by.function, of) for of in functions)
+        update_in, reset_in, candidate_in = by.parted(inputs, 3)
         updates, resets, candidates = (slice(first * self.n_out, (first + 1) * self.n_out) for first in range(3))
-        update = update_gate(update_in + product("recurrent_weight", state, updates))
-        reset = reset_gate(reset_in + product("recurrent_weight", state, resets))
-        passed = product("recurrent_weight", state, candidates) if self.reset_after else reset * state
-        passed = quantise.activations(passed, self.passed_type if quantised else None)
-        again = reset * passed if self.reset_after else product("recurrent_weight", passed, candidates)
-        return update * state + (1 - update) * act(candidate_in + again)
+        update = update_gate(update_in + read(state, updates))
+        reset = reset_gate(reset_in + read(state, resets))
+        passed = by.typed(read(state, candidates) if self.reset_after else by.times(reset, state), self.passed_type)
+        again = by.times(reset, passed) if self.reset_after else read(passed, candidates)
+        return by.times(update, state) + by.times(1.0 - update, act(candidate_in + again))
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return (n_steps, n_out), or (n_out,)."""

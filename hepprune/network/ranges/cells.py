@@ -2,17 +2,17 @@
 
 import functools
 import math
-from collections.abc import Callable
+import operator
 
 import numpy as np
 import torch
 
 from hepprune.errors import refused
-from hepprune.network.layers import Activation, Layer, PReLU, Recurrent, ReLU
+from hepprune.network.layers import Activation, Layer, PReLU, Recurrent
+from hepprune.network.layers.recurrent import CellArithmetic, CellFunction
 from hepprune.network.ranges.interval import ANYTHING, Floats, Interval, affine, quantise, run
 
 _linear = torch.nn.functional.linear
-Rule = Callable[[Interval], Interval]
 # Where functions that fall and then rise have their least value.
 _DIPS = {"swish": -1.278464542761074, "gelu": -0.7517915246935645, "gelu_tanh": -0.7524614220710163}
 
@@ -31,12 +31,21 @@ def cell_range(layer: Recurrent, arriving: Interval) -> Interval:
         raise refused(layer.name, f"(Recurrent) has no range without its {' and '.join(missing)}")
     inputs = Interval(arriving.low.min(axis=0), arriving.high.max(axis=0), arriving.fraction)
     state = Interval.of(layer.state_type or layer.act.result, (layer.n_out,))  # type: ignore[arg-type]
-    act, gate = (functools.partial(_function, layer, function) for function in (layer.act, layer.gate))
-    entered = _kernel(layer, "weight", inputs)
-    if layer.cell == "simple":
-        found = act(_exact(layer, entered + _kernel(layer, "recurrent_weight", state)))
-    else:
-        found = (_lstm if layer.cell == "lstm" else _gru)(layer, entered, state, act, gate)
+
+    def product(kind: str, values: Interval, rows: slice) -> Interval:
+        made = _kernel(layer, kind, values)
+        return Interval(made.low[rows], made.high[rows], made.fraction)
+
+    def function(of: CellFunction, values: Interval) -> Interval:
+        argument = quantise(_exact(layer, values), layer.argument_of(of))
+        return quantise(Interval(*reach(of, argument), argument.fraction), of.result)
+
+    def parted(values: Interval, n: int) -> list[Interval]:
+        ends = (np.split(end, n) for end in (_exact(layer, values).low, values.high))
+        return [Interval(*pair, values.fraction) for pair in zip(*ends, strict=True)]
+
+    by = CellArithmetic(product=product, typed=quantise, function=function, times=operator.mul, parted=parted)
+    found, _ = layer.stepped(product("weight", inputs, slice(None)), (state, state), by)
     shape = (*arriving.low.shape[:1], layer.n_out) if layer.return_sequences else (layer.n_out,)
     low, high = (np.broadcast_to(end, shape).copy() for end in (found.low, found.high))
     return Interval(low, high, found.fraction)
@@ -54,39 +63,6 @@ def _exact(layer: Recurrent, interval: Interval) -> Interval:
     """Return a range that is computed exactly, and refuse others."""
     _ = interval.held(layer.name)
     return interval
-
-
-def _function(layer: Recurrent, function: ReLU | Activation, arriving: Interval) -> Interval:
-    """Return the range of one of the cell's functions, rounded to its type."""
-    arriving = quantise(arriving, layer.argument_of(function))
-    return quantise(Interval(*reach(function, arriving), arriving.fraction), function.result)
-
-
-def _lstm(layer: Recurrent, inputs: Interval, state: Interval, act: Rule, gate: Rule) -> Interval:
-    totals = _exact(layer, inputs + _kernel(layer, "recurrent_weight", state))
-    entry, forget, candidate, exit_ = _gates(totals, layer.n_out)
-    memory = _exact(layer, gate(forget) * state + gate(entry) * act(candidate))
-    return gate(exit_) * act(memory)
-
-
-def _gru(layer: Recurrent, inputs: Interval, state: Interval, act: Rule, _: Rule) -> Interval:
-    read = _gates(_kernel(layer, "recurrent_weight", state), layer.n_out)
-    entered = _gates(inputs, layer.n_out)
-    update, reset = (_function(layer, layer.gates[k], _exact(layer, entered[k] + read[k])) for k in (0, 1))
-    if layer.reset_after:
-        reach = reset * quantise(read[2], layer.passed_type)
-    else:
-        passed = quantise(reset * state, layer.passed_type)
-        reach = _gates(_kernel(layer, "recurrent_weight", passed), layer.n_out)[2]
-    candidate = act(_exact(layer, entered[2] + reach))
-    one = Interval(np.ones(layer.n_out), np.ones(layer.n_out), 0)
-    return update * state + (one - update) * candidate
-
-
-def _gates(values: Interval, n_out: int) -> list[Interval]:
-    """Return the ranges of the gates one by one."""
-    parts = range(0, len(values.low), n_out)
-    return [Interval(values.low[k : k + n_out], values.high[k : k + n_out], values.fraction) for k in parts]
 
 
 def reach(layer: Layer, *arriving: Interval) -> tuple[Floats, Floats]:

@@ -71,6 +71,10 @@ class Interval:
         """Return the range of a difference."""
         return Interval(self.low - other.high, self.high - other.low, max(self.fraction, other.fraction))
 
+    def __rsub__(self, number: float) -> "Interval":
+        """Return the range of a whole number less a value."""
+        return Interval(number - self.high, number - self.low, max(self.fraction, 0))
+
     def __mul__(self, other: "Interval") -> "Interval":
         """Return the range of a product."""
         corners = [a * b for a in (self.low, self.high) for b in (other.low, other.high)]
