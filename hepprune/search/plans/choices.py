@@ -52,9 +52,8 @@ class Option:
         """Say what is done, in a few words."""
         parts = [f"{100 * self.sparsity:.4g} % of its {self.granularity}s cut"] if self.sparsity else []
         parts += [f"reuse factor {self.reuse_factor}"] if self.reuse_factor is not None else []
-        parts += [f"{self.weight_bits}-bit weights"] if self.weight_bits is not None else []
-        parts += [f"{self.activation_bits}-bit activations"] if self.activation_bits is not None else []
-        parts += [f"{self.input_bits}-bit inputs"] if self.input_bits is not None else []
+        bits = {"weights": self.weight_bits, "activations": self.activation_bits, "inputs": self.input_bits}
+        parts += [f"{each}-bit {of}" for of, each in bits.items() if each is not None]
         return ", ".join(parts) or "left as it is"
 
 

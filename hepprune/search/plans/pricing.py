@@ -7,7 +7,7 @@ network.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hepprune.hardware import cost
 from hepprune.hardware.cost import hls
@@ -15,19 +15,11 @@ from hepprune.hardware.cost.hls import Priced
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Layer, Network, Weighted, layers
+from hepprune.search.plans.choices import Option
 from hepprune.search.plans.variants import replaced
 
 _ADDER_GRAPH = "da4ml"
 _CHANNELWISE = layers.ReLU | layers.Activation | layers.BatchNorm | layers.Pool | layers.GlobalPool | layers.Reshape
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one layer adds to a design."""
-
-    resources: Resources
-    latency_ns: float
-    interval_cycles: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +45,8 @@ class Pricing:
         priced = hls.priced(network, target, strategy=strategy, io_type=io_type) if by_layer else None
         return cls(network=network, target=target, strategy=strategy, io_type=io_type, whole=whole, priced=priced)
 
-    def share(self, layer: Layer, *, kept: float = 1.0) -> Share:
-        """Return what a variant of a layer adds that leaves a share `kept` of its neurons.
+    def share(self, layer: Layer, option: Option) -> Option:
+        """Return an option with what the variant of a layer adds that it stands for.
 
         One with weights has its own price and that of what follows each neuron; another only what it changes.
         """
@@ -64,15 +56,14 @@ class Pricing:
             resources = own.resources
             for name in self._followers(layer.name):
                 cells = _of(self.whole, name).resources
-                resources += cells.scaled(dict.fromkeys(cells.known(), kept))
+                resources += cells.scaled(dict.fromkeys(cells.known(), option.kept))
             later = before.depth + found.latency_cycles - self.whole.latency_cycles
             depth = later if self._in_cycles else own.depth
-            return Share(resources, depth * self._unit_ns, own.interval_cycles)
-        fewer = _difference(found.resources, self.whole.resources)
-        slowest = _of(found, layer.name).interval_cycles
-        return Share(fewer, (self._levels(found) - self._levels(self.whole)) * self._unit_ns, slowest)
+            latency_ns = depth * self._unit_ns
+            return replace(option, resources=resources, latency_ns=latency_ns, interval_cycles=own.interval_cycles)
+        return self._beside(option, found, _of(found, layer.name).interval_cycles)
 
-    def fixed(self, shares: Mapping[str, Share]) -> tuple[Resources, float]:
+    def fixed(self, shares: Mapping[str, Option]) -> tuple[Resources, float]:
         """Return what the network needs beside the shares of its layers as they are: resources, and latency in ns."""
         own = Resources(**dict.fromkeys(self.whole.resources.known(), 0.0))
         for share in shares.values():
@@ -80,11 +71,16 @@ class Pricing:
         spent = sum(share.latency_ns for share in shares.values())
         return _difference(self.whole.resources, own), self._levels(self.whole) * self._unit_ns - spent
 
-    def structure(self, without: Network) -> Share:
-        """Return what the network without a structure has more than with it, which is less than nothing."""
+    def structure(self, without: Network, option: Option) -> Option:
+        """Return an option with what the network without a structure has more than with it, less than nothing."""
         found = cost.estimate(without, self.target, strategy=self.strategy, io_type=self.io_type)
+        return self._beside(option, found, 1)
+
+    def _beside(self, option: Option, found: Estimate, interval: int) -> Option:
+        """Return an option with what another design has more than the whole network."""
+        cells = _difference(found.resources, self.whole.resources)
         latency_ns = (self._levels(found) - self._levels(self.whole)) * self._unit_ns
-        return Share(_difference(found.resources, self.whole.resources), latency_ns, 1)
+        return replace(option, resources=cells, latency_ns=latency_ns, interval_cycles=interval)
 
     def feeders(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Return for each of the layers those of them with weights whose neurons it reads."""

@@ -11,7 +11,7 @@ from hepprune.hardware.resources import Resources
 from hepprune.metrics import Metric
 from hepprune.network import Layer, Network
 from hepprune.search.plans.choices import Choice, ChoiceTable, Option
-from hepprune.search.plans.pricing import Pricing, Share
+from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.variants import ROWS, ChoiceGrid, Variants
 from hepprune.search.sensitivity.effects import compare, measure
 from hepprune.search.sensitivity.replay import LayerVariants
@@ -50,7 +50,7 @@ def build(
     if not choices:
         raise NetworkError("the network has no layer with weights before its logits, so there is nothing to choose")
     layers = [choice.layer for choice in choices if choice.layer not in variants.structures]
-    shares = {name: pricing.share(variants.network[name]) for name in layers}
+    shares = {name: pricing.share(variants.network[name], Option()) for name in layers}
     cells, latency_ns = pricing.fixed(shares)
     feeders = pricing.feeders(shares)
     return ChoiceTable(model=model, choices=tuple(choices), fixed=cells, fixed_latency_ns=latency_ns, feeders=feeders)
@@ -80,9 +80,8 @@ class _Effects:
         effects = {unchanged: (0.0, 0.0)} | dict(zip(tried, pairs, strict=True))
         found = []
         for option, layer in built.items():
-            share, (loss, error) = self.pricing.share(layer, kept=option.kept), effects[_effect(option)]
-            priced = _priced(option, share)
-            found.append(replace(priced, loss=loss, error=error, interval_cycles=share.interval_cycles))
+            loss, error = effects[_effect(option)]
+            found.append(replace(self.pricing.share(layer, option), loss=loss, error=error))
         return Choice(name, tuple(found))
 
     def structure(self, name: str, options: Sequence[Option]) -> Choice:
@@ -93,7 +92,7 @@ class _Effects:
             without = self.variants.build({name: option})
             key = ["structure", *self._key, name, option.key]
             loss, error = self.journal.remember(key, partial(self._of_whole, without))
-            found.append(_priced(replace(option, loss=loss, error=error), self.pricing.structure(without)))
+            found.append(self.pricing.structure(without, replace(option, loss=loss, error=error)))
         return Choice(name, tuple(found))
 
     @property
@@ -112,10 +111,6 @@ class _Effects:
             (effects,) = measure(self.variants.network, self.sample, [group], metric=self.metric)
             found += [(metrics.lost(self.metric, effect.metric.value), effect.metric.error) for effect in effects]
         return found
-
-
-def _priced(option: Option, share: Share) -> Option:
-    return replace(option, resources=share.resources, latency_ns=share.latency_ns)
 
 
 def _effect(option: Option) -> Option:
