@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar, get_args
+from typing import Any, Self, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,8 +14,6 @@ from hepprune.errors import ReportError, explained
 from hepprune.files import content_hash
 from hepprune.hardware.resources import Estimate, Measurement
 from hepprune.synthesis.failures import Failure
-
-T = TypeVar("T")
 
 
 def _append_only(*tables: str) -> tuple[str, ...]:
@@ -133,14 +131,16 @@ class Ledger:
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn what SQLite and the file system say into one sentence."""
-        try:
+        book = f"the ledger '{self._path}'"
+        with (
+            # asked from the last one on; SQLite quotes damaged bytes as they are
+            explained(
+                ReportError, f"{book} is damaged or none; move it away first:", sqlite3.Error, UnicodeDecodeError
+            ),
+            explained(ReportError, f"{book} cannot be used:", sqlite3.OperationalError, OSError),
+            explained(ReportError, f"{book} refuses this:", sqlite3.IntegrityError),
+        ):
             yield
-        except sqlite3.IntegrityError as problem:
-            raise ReportError(f"the ledger '{self._path}' refuses this: {problem}") from problem
-        except (sqlite3.OperationalError, OSError) as problem:
-            raise ReportError(f"the ledger '{self._path}' cannot be used: {problem}") from problem
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:  # SQLite quotes damaged bytes as they are
-            raise ReportError(f"the ledger '{self._path}' is damaged ({problem}); move it away first") from problem
 
     def __enter__(self) -> Self:
         return self
@@ -212,12 +212,12 @@ class Ledger:
 
     def records(self, key: str | None = None) -> Iterator[Record]:
         """Yield every value (of one design), kind by kind, oldest first."""
-        for table, adapter in _VALUES.items():
+        for table in _VALUES:
             query = f"SELECT design, recorded, value FROM {table} WHERE design = ifnull(?, design) ORDER BY id"  # noqa: S608
             with self._explained():
                 rows = self._connection.execute(query, (key,)).fetchall()
             for design, recorded, value in rows:
-                yield Record(design, recorded, self._parsed(adapter, value))
+                yield Record(design, recorded, self._parsed(table, value))
 
     def design(self, beginning: str) -> RecordedDesign:
         """Return the one design whose key begins so.
@@ -239,21 +239,19 @@ class Ledger:
         )
         with self._explained():
             row = self._connection.execute(query, (key, stage, tool)).fetchone()
-        return None if row is None else self._parsed(TypeAdapter(Measurement), row[0])
+        return None if row is None else self._parsed("measurement", row[0])
 
     def pairs(self, stage: str, *, strategy: str | None = None) -> list[tuple[Estimate, Measurement]]:
         """Return (estimate, measurement) of every design (of a strategy) measured at a stage, oldest first."""
         with self._explained():
             rows = self._connection.execute(_PAIRS, (stage,)).fetchall()
-        kinds = TypeAdapter(Estimate), TypeAdapter(Measurement)
-        pairs = [(self._parsed(kinds[0], before), self._parsed(kinds[1], after)) for before, after in rows]
+        pairs = [(self._parsed("estimate", before), self._parsed("measurement", after)) for before, after in rows]
         return [pair for pair in pairs if strategy in {None, pair[0].strategy}]
 
-    def _parsed(self, adapter: TypeAdapter[T], value: str) -> T:
-        try:
-            return adapter.validate_json(value)
-        except ValidationError as problem:
-            raise ReportError(f"the ledger '{self._path}' holds no {problem.title} in '{value[:60]}'") from problem
+    def _parsed(self, table: str, value: str) -> Any:
+        sentence = f"the ledger '{self._path}' holds no {table.capitalize()} in '{value[:60]}'"
+        with explained(ReportError, sentence, ValidationError):
+            return _VALUES[table].validate_json(value)
 
 
 def existing(path: Path) -> Ledger:

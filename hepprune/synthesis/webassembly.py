@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from hepprune.errors import PrerequisiteError
+from hepprune.errors import PrerequisiteError, explained
 
 # Linux ends it with its parent (PR_SET_PDEATHSIG is 1), even if that was killed and could not clean up.
 _PROGRAM = """
@@ -71,12 +71,10 @@ def _cache_locked() -> Iterator[None]:
     from platformdirs import user_cache_dir
 
     folder = Path(os.environ.get("YOWASP_CACHE_DIR", user_cache_dir("YoWASP", appauthor=False)))
-    try:
+    said = f"'{folder}'; set YOWASP_CACHE_DIR to a folder that can be written, which that one cannot:"
+    with explained(PrerequisiteError, f"open tools keep their compiled form in {said}", OSError):
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "hepprune.lock").open("w")
-    except OSError as problem:
-        said = f"'{folder}', which cannot be written ({problem.strerror}); set YOWASP_CACHE_DIR to a folder that can"
-        raise PrerequisiteError(f"open tools keep their compiled form in {said}") from problem
     with lock:
         with suppress(OSError):  # some file systems of networks have no locks
             fcntl.flock(lock, fcntl.LOCK_EX)

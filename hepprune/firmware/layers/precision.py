@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.errors import NetworkError, refused
+from hepprune.errors import NetworkError, explained, refused
 from hepprune.firmware.layers.base import PARALLEL, HlsLayer, Place, before
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint, Quantiser
@@ -46,10 +46,9 @@ def covering(name: str, quantiser: Quantiser) -> FixedPoint:
     if isinstance(quantiser, FixedPoint):
         return quantiser
     low, high = float(np.min(quantiser.minimum)), float(np.max(quantiser.maximum))
-    try:
+    sentence = f"layer '{name}' has values that no single type holds, give it closer types:"
+    with explained(NetworkError, sentence, NetworkError):
         return FixedPoint.covering(low, high, fraction=quantiser.fraction)
-    except NetworkError as problem:
-        raise refused(name, f"has values that no single type holds: {problem}; give it closer types") from problem
 
 
 def constant_type(name: str, values: Any, quantiser: Quantiser | None = None) -> FixedPoint:

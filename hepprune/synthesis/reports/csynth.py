@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
-from hepprune.errors import ReportError
+from hepprune.errors import ReportError, explained
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
 from hepprune.synthesis.reports.modules import of_module
 from hepprune.synthesis.reports.registry import bounded, report_parser
@@ -84,12 +84,11 @@ def _root(path: Path, text: str) -> Element:
     bounded(path, text, "=", most=_MAX_ATTRIBUTES)
     if any(len(tag.partition(">")[0]) >= _MAX_TAG for tag in text.split("<")[1:]):
         raise ReportError(f"'{path}' has a tag of more than 64 kB; expected a csynth report")
-    try:
+    with (  # a ValueError is a byte that no XML may hold, or a wrong encoding
+        explained(ReportError, f"'{path}' is not sound XML, or only part of it:", ParseError, ValueError),
+        explained(ReportError, f"'{path}' has a document type or entities; expected none:", DefusedXmlException),
+    ):
         root: Element = fromstring(text, forbid_dtd=True)
-    except (ParseError, ValueError) as problem:  # a ValueError is a byte that no XML may hold, or a wrong encoding
-        if isinstance(problem, DefusedXmlException):
-            raise ReportError(f"'{path}' has a document type or entities; expected none: {problem}") from problem
-        raise ReportError(f"'{path}' is not sound XML, or only part of it: {problem}") from problem
     return root
 
 

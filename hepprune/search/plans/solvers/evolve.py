@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hepprune.errors import RecipeError
+from hepprune.errors import RecipeError, explained
 from hepprune.search.plans import pareto
 from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.knapsack import Knapsack, missed
@@ -72,10 +72,8 @@ def check_trials(n_trials: int, population: int = POPULATION) -> None:
 
 
 def _study(population: int, seed: int) -> "optuna.Study":
-    try:
+    with explained(RecipeError, "the solver 'evolve' needs Optuna: pip install 'hepprune[search]'", ImportError):
         import optuna
-    except ImportError as problem:
-        raise RecipeError("the solver 'evolve' needs Optuna: pip install 'hepprune[search]'") from problem
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
     return optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
