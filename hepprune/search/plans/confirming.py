@@ -113,11 +113,11 @@ def _steps(problem: PlanProblem, plans: PricedPlans, chosen: Plan) -> Iterator[P
     changes += [(choice, chosen.picks[choice].option, "found on whole networks") for choice in range(len(wanted))]
     picks = list(links.knapsack.start)
     for choice, option, reason in changes:
-        place = next(place for place, each in enumerate(links.options[choice]) if each.key == option.key)
+        place = next(place for place, each in enumerate(links.knapsack.options[choice]) if each.key == option.key)
         if picks[choice] == place:
             continue
-        before, used = links.options[choice][picks[choice]], plans.add(links.plan(picks)).shares(limits)
-        picks[choice], after = place, links.options[choice][place]
+        before, used = links.knapsack.options[choice][picks[choice]], plans.add(links.plan(picks)).shares(limits)
+        picks[choice], after = place, links.knapsack.options[choice][place]
         left = plans.add(links.plan(picks)).shares(limits)
         freed = {name: used[name] - left[name] for name in limits}
         yield PlanStep.of(problem.places[choice], before, after, freed=freed, reason=reason)

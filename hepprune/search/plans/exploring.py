@@ -59,7 +59,7 @@ def explore(
 def exhaust(problem: PlanProblem, plans: PricedPlans) -> None:
     """Price every plan of a problem's tables."""
     links = Links.of(problem.limited({}))
-    for picks in itertools.product(*map(range, map(len, links.options))):
+    for picks in itertools.product(*map(range, map(len, links.knapsack.options))):
         plans.add(links.plan(picks))
     plans.complete = True
 
@@ -102,7 +102,7 @@ def _weighings(chart: "Chart") -> list[Flags]:
 
     Only those that rank plans, and not as one before does: registers mostly rise with LUT.
     """
-    options, rng = chart.links.options, np.random.default_rng(0)  # drawn at random, the same each time
+    options, rng = chart.links.knapsack.options, np.random.default_rng(0)  # drawn at random, the same each time
     shares = chart.predicted(np.column_stack([rng.integers(len(each), size=_DRAWN) for each in options]))
     differs = np.any([np.ptp(uses, axis=0) > 0 for uses in chart.links.knapsack.uses], axis=0)
     found: list[Flags] = []
@@ -210,7 +210,7 @@ class _Pool:
     def __init__(self, chart: Chart, weights: Floats) -> None:
         self.chart, self.weights = chart, weights
         self.expanded: set[Picks] = set()
-        self.plans: Plans = np.zeros((0, len(chart.links.options)), dtype=np.int64)
+        self.plans: Plans = np.zeros((0, len(chart.links.knapsack.options)), dtype=np.int64)
         self.shares, self.losses = np.zeros(0), np.zeros(0)
 
     def best(self, n: int) -> list[Picks]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import BudgetMissedError
-from hepprune.search.plans.choices import Choice, ChoiceTable, PlanProblem, fixed_of, use_of
+from hepprune.search.plans.choices import Choice, ChoiceTable, Option, PlanProblem, fixed_of, use_of
 
 Floats = NDArray[np.float64]
 _SLACK = 1e-9  # of a limit: what sums of floats may be off
@@ -17,8 +17,8 @@ _SLACK = 1e-9  # of a limit: what sums of floats may be off
 class Knapsack:
     """A problem in numbers: per choice the losses (n_options,) and uses (n_options, n_limits) of the options allowed.
 
-    `limits` are what is left beside what is needed in any case. `allowed[k]` are the places of the options in the
-    problem's choice k.
+    `limits` are what is left beside what is needed in any case. `options[k]` are those options of the problem's choice
+    k.
     """
 
     names: tuple[str, ...]
@@ -26,7 +26,7 @@ class Knapsack:
     uses: tuple[Floats, ...]
     limits: Floats
     fixed: Floats
-    allowed: tuple[NDArray[np.int64], ...]
+    options: tuple[tuple[Option, ...], ...]
 
     @classmethod
     def of(cls, problem: PlanProblem) -> "Knapsack":
@@ -36,7 +36,7 @@ class Knapsack:
             BudgetMissedError: a choice has no option left.
         """
         names, limits = tuple(problem.sums), np.array(list(problem.sums.values()))
-        losses, uses, allowed = [], [], []
+        losses, uses, options = [], [], []
         for table in problem.tables:
             for choice in table.choices:
                 use = np.array([[use_of(name, table.model, option) for name in names] for option in choice.options])
@@ -44,10 +44,10 @@ class Knapsack:
                 kept = _allowed(choice, table, names, use, limits)
                 losses.append(np.array([choice.options[place].loss for place in kept]))
                 uses.append(use[kept])
-                allowed.append(np.array(kept))
+                options.append(tuple(choice.options[place] for place in kept))
         fixed = np.array([sum(fixed_of(name, table) for table in problem.tables) for name in names])
         return cls(
-            names=names, losses=tuple(losses), uses=tuple(uses), limits=limits, fixed=fixed, allowed=tuple(allowed)
+            names=names, losses=tuple(losses), uses=tuple(uses), limits=limits, fixed=fixed, options=tuple(options)
         )
 
     @property

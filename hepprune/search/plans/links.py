@@ -30,7 +30,6 @@ class Links:
 
     problem: PlanProblem
     knapsack: Knapsack
-    options: tuple[tuple[Option, ...], ...]
     kept: tuple[Floats, ...]
     feeders: tuple[tuple[int, ...], ...]
     shrinks: NDArray[np.bool_]
@@ -39,18 +38,13 @@ class Links:
     def of(cls, problem: PlanProblem) -> "Links":
         """Take the links from the problem's tables."""
         knapsack = Knapsack.of(problem)
-        choices = [choice for table in problem.tables for choice in table.choices]
-        options = tuple(
-            tuple(choice.options[place] for place in allowed)
-            for choice, allowed in zip(choices, knapsack.allowed, strict=True)
-        )
-        kept = tuple(np.array([option.kept for option in each]) for each in options)
+        kept = tuple(np.array([option.kept for option in each]) for each in knapsack.options)
         places = {place: index for index, place in enumerate(problem.places)}
         both = ((table, choice) for table in problem.tables for choice in table.choices)
         named = ([(table.model, name) for name in table.feeders.get(choice.layer, ())] for table, choice in both)
         feeders = tuple(tuple(places[each] for each in own if each in places) for own in named)
         shrinks = np.array([name in RESOURCES for name in knapsack.names], dtype=bool)
-        return cls(problem=problem, knapsack=knapsack, options=options, kept=kept, feeders=feeders, shrinks=shrinks)
+        return cls(problem=problem, knapsack=knapsack, kept=kept, feeders=feeders, shrinks=shrinks)
 
     def plan(self, picks: Sequence[int]) -> Plan:
         """Return a plan of these options."""
@@ -58,7 +52,7 @@ class Links:
 
     def picks(self, plan: Plan) -> Picks:
         """Return a plan's places among the options, whatever the plan says they cost."""
-        known = [{option.key: place for place, option in enumerate(each)} for each in self.options]
+        known = [{option.key: place for place, option in enumerate(each)} for each in self.knapsack.options]
         return tuple(each[pick.option.key] for each, pick in zip(known, plan.picks, strict=True))
 
     def losses(self, plans: Plans) -> Floats:
@@ -80,7 +74,7 @@ class Links:
 
     def around(self, picks: Picks) -> PlanProblem:
         """Return the problem in which each option costs what it would cost beside the other layers of a plan."""
-        linked = (tuple(self._linked(choice, picks)) for choice in range(len(self.options)))
+        linked = (tuple(self._linked(choice, picks)) for choice in range(len(self.knapsack.options)))
         tables = [
             replace(table, choices=tuple(Choice(each.layer, next(linked)) for each in table.choices))
             for table in self.problem.tables
@@ -88,13 +82,13 @@ class Links:
         return replace(self.problem, tables=tuple(tables))
 
     def _linked(self, choice: int, picks: Picks) -> Iterator[Option]:
-        names, changed = self.knapsack.names, np.tile(picks, (len(self.options[choice]), 1))
+        names, changed = self.knapsack.names, np.tile(picks, (len(self.knapsack.options[choice]), 1))
         changed[:, choice] = np.arange(len(changed))
         use = self.knapsack.uses[choice] * self._arriving(choice, changed)
         for reader in (reader for reader, feeders in enumerate(self.feeders) if choice in feeders):
             more = self._arriving(reader, changed) - self._arriving(reader, np.array([picks]))
             use = use + self.knapsack.uses[reader][picks[reader]] * more
-        for option, row in zip(self.options[choice], use.tolist(), strict=True):
+        for option, row in zip(self.knapsack.options[choice], use.tolist(), strict=True):
             cells = {name: value for name, value in zip(names, row, strict=True) if name in RESOURCES}
             yield replace(option, resources=Resources(**cells))
 

@@ -112,9 +112,7 @@ class PlanSolution:
 
 def plan(problem: PlanProblem, knapsack: Knapsack, picks: Sequence[int]) -> Plan:
     """Return the plan of one allowed option per choice."""
-    choices = [choice for table in problem.tables for choice in table.choices]
-    chosen = zip(choices, knapsack.allowed, picks, strict=True)
-    options = [choice.options[allowed[pick]] for choice, allowed, pick in chosen]
+    options = [own[pick] for own, pick in zip(knapsack.options, picks, strict=True)]
     named = tuple(Pick(*place, option) for place, option in zip(problem.places, options, strict=True))
     uses = zip(knapsack.names, knapsack.use(picks), knapsack.limits, strict=True)
     used = {name: share_of(float(value), float(limit)) for name, value, limit in uses}

@@ -52,10 +52,8 @@ def _explained(
     problem: PlanProblem, knapsack: Knapsack, picks: list[int], changes: list[tuple[int, int]], reasons: list[str]
 ) -> Iterator[PlanStep]:
     """Yield the steps that change one choice after the other."""
-    choices = [choice for table in problem.tables for choice in table.choices]
     for (choice, option), reason in zip(changes, reasons, strict=True):
-        allowed = knapsack.allowed[choice]
-        before, after = (choices[choice].options[allowed[place]] for place in (picks[choice], option))
+        before, after = (knapsack.options[choice][place] for place in (picks[choice], option))
         freed = knapsack.uses[choice][picks[choice]] - knapsack.uses[choice][option]
         each = zip(knapsack.names, freed, knapsack.limits, strict=True)
         shares = {name: float(value / limit) if limit else 0.0 for name, value, limit in each}
