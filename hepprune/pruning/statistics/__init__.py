@@ -43,10 +43,7 @@ def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[
     Raises:
         DataError: there are no jets, their targets are none of the outputs, or a gradient is not finite.
     """
-    sums: dict[str, list[Tensor]] = {}
-    for jets in sample.batches(batch_size):
-        for name, terms in _batch(network, jets).items():
-            sums[name] = [a + b for a, b in zip(sums[name], terms, strict=True)] if name in sums else terms
+    sums = recorded.summed(part for jets in sample.batches(batch_size) for part in _batch(network, jets).items())
     return {name: _finish(terms, len(sample)) for name, terms in sums.items()}
 
 

@@ -32,10 +32,7 @@ def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[
         DataError: there are no jets, or a gradient is not finite.
     """
     means = statistics.means(network, sample)
-    sums: dict[str, list[Tensor]] = {}
-    for jets in sample.batches(batch_size):
-        for name, terms in _batch(network, jets, means).items():
-            sums[name] = [a + b for a, b in zip(sums[name], terms, strict=True)] if name in sums else terms
+    sums = recorded.summed(part for jets in sample.batches(batch_size) for part in _batch(network, jets, means).items())
     return {name: Gradients(*(term / len(sample) for term in terms)) for name, terms in sums.items()}
 
 

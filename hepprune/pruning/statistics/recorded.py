@@ -89,6 +89,14 @@ def sum_over_jets(gradient: Tensor, arriving: Tensor, term: Callable[[Tensor], T
     return torch.stack([term(per_jet(*pair)).sum(dim=0) for pair in pairs]).sum(dim=0)
 
 
+def summed(parts: Iterable[tuple[str, list[Tensor]]]) -> dict[str, list[Tensor]]:
+    """Return the sums, term by term, of what has the same name, as it comes from one batch after the other."""
+    sums: dict[str, list[Tensor]] = {}
+    for name, terms in parts:
+        sums[name] = [a + b for a, b in zip(sums[name], terms, strict=True)] if name in sums else terms
+    return sums
+
+
 def check_finite(values: Iterable[Tensor], what: str = "gradients are") -> None:
     """Refuse values that are not finite.
 

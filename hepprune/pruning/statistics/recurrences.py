@@ -45,14 +45,12 @@ def sums(seen: Recorded, loss: Tensor, terms: Sequence[Callable[[Tensor], Tensor
     Raises:
         DataError: a gradient is not finite.
     """
-    found: dict[str, list[Tensor]] = {}
-    for layer in contributing(seen.network):
-        for _, (gradients,) in by_jet(seen, layer, [loss]):
-            for kind, gradient in zip(KERNELS, gradients, strict=True):
-                before = found.get(f"{layer.name}.{kind}", [loss.new_zeros(())] * len(terms))
-                now = [total + term(gradient).sum(dim=0) for total, term in zip(before, terms, strict=True)]
-                found[f"{layer.name}.{kind}"] = now
-    return found
+    return recorded.summed(
+        (f"{layer.name}.{kind}", [term(gradient).sum(dim=0) for term in terms])
+        for layer in contributing(seen.network)
+        for _, (gradients,) in by_jet(seen, layer, [loss])
+        for kind, gradient in zip(KERNELS, gradients, strict=True)
+    )
 
 
 def by_jet(seen: Recorded, layer: Recurrent, targets: Sequence[Tensor]) -> Iterator[tuple[slice, list[list[Tensor]]]]:
