@@ -126,7 +126,7 @@ def _rows(found: list[list[Row]], first: str, also: str) -> Iterator[tuple[Row, 
             yield from ((heading, row) for row in rows[1:])
 
 
-_COUNTS = ("BRAM", "DSP", "FF", "LUT", "URAM")
+_COUNTS = {"bram18": "BRAM", "dsp": "DSP", "ff": "FF", "lut": "LUT", "uram": "URAM"}
 _MODULE = re.compile(r"\+ *(\S+?)\*?(?= |$)")  # a star marks dataflow
 _SAME_CLOCK = 1e-3  # long latencies in ns have four digits
 
@@ -146,14 +146,12 @@ def parse_tree(path: Path, text: str, clock_ns: float | None = None) -> Measurem
     top, *below = (row for row in rows if _MODULE.match(row.cells[0]))
     latency = cycles(_cell(top, columns, "Latency", path), what="the latency", path=path, line=top.line)
     met = _met(top, columns, path, turned=_is_turned(own["version"], rows, columns))
-    # in this tree a `-` is none
-    cells = {name: _cell(top, columns, name, path) for name in _COUNTS}
-    counts = (number(cell, what=name, path=path, line=top.line) or 0.0 for name, cell in cells.items())
-    bram18, dsp, ff, lut, uram = counts
+    cells = {name: (tag, _cell(top, columns, tag, path)) for name, tag in _COUNTS.items()}  # in which a `-` is none
+    counts = {name: number(cell, what=tag, path=path, line=top.line) or 0.0 for name, (tag, cell) in cells.items()}
     return Measurement(
         **own,
         clock_ns=_period(top, columns, path, clock_ns) if latency and met else required_clock(path, clock_ns),
-        resources=Resources(lut=lut, ff=ff, dsp=dsp, bram18=bram18, uram=uram),
+        resources=Resources(**counts),
         latency_cycles=latency,
         interval_cycles=cycles(_cell(top, columns, "Interval", path), what="the interval", path=path, line=top.line),
         clock_met=met,
@@ -228,7 +226,7 @@ def _module(row: Row, columns: dict[str, int]) -> LayerMeasurement:
     """Return what is known of a module: a `-` is none of a resource, and what cannot be read is unknown."""
     found = _MODULE.match(row.cells[0])
     module = found[1] if found else row.cells[0]
-    cells = {name: _known_cell(row, columns, name) or "" for name in (*_COUNTS, "Latency", "Interval")}
-    bram18, dsp, ff, lut, uram = (0.0 if cells[name] in UNKNOWN else part_number(cells[name]) for name in _COUNTS)
-    resources = Resources(lut=lut, ff=ff, dsp=dsp, bram18=bram18, uram=uram)
-    return of_module(module, resources, part_cycles(cells["Latency"]), part_cycles(cells["Interval"]))
+    cells = {name: _known_cell(row, columns, tag) or "" for name, tag in _COUNTS.items()}
+    counts = {name: 0.0 if cell in UNKNOWN else part_number(cell) for name, cell in cells.items()}
+    times = (part_cycles(_known_cell(row, columns, name) or "") for name in ("Latency", "Interval"))
+    return of_module(module, Resources(**counts), *times)

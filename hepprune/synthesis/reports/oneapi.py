@@ -167,8 +167,7 @@ def _row(data: Any, path: Path) -> Resources:
     """Return ALUTs, FFs and DSPs of a row whose columns are ALUTs, FFs, RAMs, DSPs, MLABs and halves of DSPs."""
     if not isinstance(data, list) or len(data) < 4:
         raise ReportError(f"'{path}' has no row of resources where one is due; expected ALUTs, FFs, RAMs, DSPs")
-    lut, ff, _, dsp, _, halves = (_count(value, "a resource", path) for value in (*data, 0, 0)[:6])
-    return _packed(lut, ff, dsp, halves)
+    return _used([_count(value, "a resource", path) for value in data[:6]])
 
 
 def _used(data: Any) -> Resources:
