@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +13,7 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost.circuits import operations, reading
 from hepprune.hardware.cost.circuits.operations import Bill
+from hepprune.hardware.cost.circuits.reading import KEPT, Keyed
 from hepprune.hardware.cost.circuits.rules import priced
 from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants, where
 from hepprune.hardware.cost.distributed_arithmetic import as_estimate
@@ -25,7 +26,6 @@ RELATIVE_ERROR, LAYER_ERROR = {"lut": 0.05, "ff": 0.3}, {"lut": 0.1, "ff": 0.3}
 # Bits that live inside a layer over those that it makes in a level: products keep their operands for many levels, and a
 # cell is one product after the other. Fitted on the pipelines of 28 networks of `benchmarks/circuits.py`.
 INSIDE, INSIDE_CELL = 0.7, 2.6
-_KEPT = 1024
 
 
 @dataclass(frozen=True)
@@ -103,27 +103,17 @@ def _walked(
         content = hashlib.blake2b(named[node.name] + acts.tobytes(), digest_size=16)
         for each in values:
             content.update(repr(each.shape).encode() + each.planes.tobytes())
-        lut, made = _done(_Pending(content.digest(), node, acts, values))
+        lut, made = _done(Keyed(content.digest(), (node, acts, values)))
         return _Priced(lut, made if acts.all() else where(acts, made, rest), values)
 
     return network.interpret(rule, until=network.raw_outputs)
 
 
-@dataclass(frozen=True)
-class _Pending:
-    """A node to be priced, known by its key."""
-
-    key: bytes
-    node: Node = field(compare=False)
-    acts: Bools = field(compare=False)
-    arriving: tuple[Wires, ...] = field(compare=False)
-
-
-@lru_cache(maxsize=_KEPT)
-def _done(work: _Pending) -> tuple[float, Wires]:
-    """Return the LUT of a node and what it puts out."""
-    node, bill = work.node, Bill()
-    made = priced(bill, node.layer, work.acts, *work.arriving)
+@lru_cache(maxsize=KEPT)
+def _done(work: Keyed[tuple[Node, Bools, tuple[Wires, ...]]]) -> tuple[float, Wires]:
+    """Return the LUT of a node, of whose values some act, and what it puts out of what arrives."""
+    (node, acts, arriving), bill = work.value, Bill()
+    made = priced(bill, node.layer, acts, *arriving)
     for quantiser in node.results[node.layer.result is not None :]:
         if not isinstance(quantiser, FixedPoint):
             raise NetworkError(f"layer '{node.name}' has a {type(quantiser).__name__} result, no fixed-point type")

@@ -2,9 +2,9 @@
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,16 @@ from hepprune.network import Argmax, Einsum, GlobalPool, Layer, Merge, Network, 
 from hepprune.network.layers import MOVING, LayerNorm, Recurrent, Shape, TopK
 
 Reads = Callable[..., Tensor]
-_KEPT = 1024
+T = TypeVar("T")
+KEPT = 1024
+
+
+@dataclass(frozen=True)
+class Keyed(Generic[T]):
+    """Something known by a key, under which what follows from it is kept."""
+
+    key: Hashable
+    value: T = field(compare=False)
 
 
 def contents(network: Network) -> dict[str, bytes]:
@@ -49,26 +58,16 @@ def alive(
         if not node.sources or not found[node.name].any():
             continue
         shapes, acts = tuple(found[source].shape for source in node.sources), found[node.name]
-        reading = _Reading(named[node.name] + acts.tobytes(), shapes, node.layer, acts)
+        reading = Keyed((named[node.name], acts.tobytes(), shapes), (node.layer, acts, shapes))
         for source, those in zip(node.sources, read(reading), strict=True):
             found[source] |= those
     return found
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """A layer, which of its values act, and the shapes of what arrives, known by its content and those values."""
-
-    key: bytes
-    shapes: tuple[Shape, ...]
-    layer: Layer = field(compare=False)
-    acts: Bools = field(compare=False)
-
-
-@functools.lru_cache(maxsize=_KEPT)
-def read(reading: _Reading) -> list[Bools]:
-    """Return which of the values that arrive act on those of a node that act."""
-    layer, acts, shapes = reading.layer, reading.acts, reading.shapes
+@functools.lru_cache(maxsize=KEPT)
+def read(reading: Keyed[tuple[Layer, Bools, tuple[Shape, ...]]]) -> list[Bools]:
+    """Return which of the values that arrive, of those shapes, act on those of a layer that act."""
+    layer, acts, shapes = reading.value
     if isinstance(layer, Recurrent):
         # which rows of a GRU's candidate act is not told apart
         weights = {kernel.array: integers(kernel).weight for kernel in layer.kernels}

@@ -53,12 +53,7 @@ class _Cell:
     def function(self, bill: Bill, layer: ReLU | Activation) -> WireFunction:
         """Return one of the functions of the cell, with the type of its argument."""
         kind = self.layer.argument_of(layer)
-
-        def run(values: Wires) -> Wires:
-            argument = self.typed(bill, kind, values)
-            return priced(bill, layer, np.ones(values.shape, bool), argument)
-
-        return run
+        return lambda values: priced(bill, layer, np.ones(values.shape, bool), self.typed(bill, kind, values))
 
     def typed(self, bill: Bill, kind: Quantiser | None, values: Wires) -> Wires:
         """Return values in a type, or in one each."""
