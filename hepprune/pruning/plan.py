@@ -12,6 +12,7 @@ from hepprune.network.node import as_tuple
 from hepprune.pruning import compensation, importance, masks, selection, structured
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning.importance import Criterion
+from hepprune.pruning.importance.combined import group_scores
 from hepprune.pruning.masks import Cuts
 from hepprune.task import Classes
 from hepprune.task.sample import Sample
@@ -81,17 +82,20 @@ def make(
     selection.check(sparsity, scope, normalisation)  # before scores that may take long
     criterion = importance.find(method) if isinstance(method, str) else method
     jets = None if data is None else as_sample(data, network)
-    ranking: dict[str, Any] = {"scope": scope, "normalisation": normalisation, "keep": keep}
     if granularity == "layer":
         raise NetworkError("whole layers leave a network at once, and there is no plan of cuts for them: call `prune`")
     if granularity in granularities.STRUCTURES:
-        return structured.make(
-            network, jets, criterion=criterion, sparsity=sparsity, granularity=granularity, seed=seed, **ranking
-        )
+        groups = structured.prunable(network, granularity)
+        with torch.enable_grad():
+            found = group_scores(network, groups, criterion, data=jets, seed=seed)
+        alive = [structured.alive(network, group) for group in groups]
+        ranks = [selection.ranked(*each, normalisation, keep=keep) for each in zip(found, alive, strict=True)]
+        return structured.cuts(network, zip(groups, selection.lowest(ranks, sparsity, scope), strict=True), jets)
     scores = importance.scores(network, criterion, "weight", data=jets, seed=seed)
     if granularities.parse(granularity) is None:
         kernels = [kernel for kernel in network.kernels if kernel.name in scores]
         scores = {k.name: selection.combined(k, scores[k.name], granularity, norm=criterion.norm) for k in kernels}
+    ranking: dict[str, Any] = {"scope": scope, "normalisation": normalisation, "keep": keep}
     return selection.select(network, scores, sparsity, granularity=granularity, **ranking)
 
 

@@ -1,5 +1,7 @@
 """Structured pruning: whole neurons, filters, channels, states, heads and blocks, with all that is coupled to them."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -7,7 +9,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Conv, Network, Recurrent
 from hepprune.pruning import selection
 from hepprune.pruning.importance import Criterion
-from hepprune.pruning.importance.combined import block_scores, group_scores
+from hepprune.pruning.importance.combined import block_scores
 from hepprune.pruning.masks import Cut, Cuts
 from hepprune.pruning.statistics import unit_gradients
 from hepprune.pruning.structure import blocks, coupling
@@ -29,45 +31,27 @@ def prunable(network: Network, granularity: str) -> list[Group]:
 
 
 @torch.no_grad()
-def make(
-    network: Network,
-    data: Sample | None = None,
-    *,
-    criterion: Criterion,
-    sparsity: float | None,
-    granularity: str,
-    scope: str = "global",
-    normalisation: str = "none",
-    keep: int = 0,
-    seed: int = 0,
-) -> Cuts:
-    """Return the cuts of the least important units, round(sparsity x units) of them, whole groups at a time.
+def cuts(network: Network, chosen: Iterable[tuple[Group, Tensor]], data: Sample | None) -> Cuts:
+    """Return the cuts of the units of each group that go, a mask (n_units,) of them, whole groups at a time.
 
-    With jets the biases of those that read a unit take over its mean. Units that are cut already count and go first.
+    With jets the biases of those that read a unit take over its mean.
 
     Raises:
-        NetworkError: as `selection.select` does, or the criterion has no meaning for such units.
-        DataError: a gradient is not finite.
+        NetworkError: a group would be left empty.
     """
-    selection.check(sparsity, scope, normalisation)
-    groups = prunable(network, granularity)
-    with torch.enable_grad():
-        found = group_scores(network, groups, criterion, data=data, seed=seed)
-    pairs = zip(groups, found, strict=True)
-    ranks = [selection.ranked(each, _alive(network, group), normalisation, keep=keep) for group, each in pairs]
     # a bias can take over no means of a grouped convolution, which reads several inputs as one
     grouped = {layer.name for layer in network if isinstance(layer, Conv) and layer.groups > 1}
     read = {} if data is None else unit_gradients.input_means(network, data)
-    means = None if data is None else {name: mean for name, mean in read.items() if name not in grouped}
+    means = {name: mean for name, mean in read.items() if name not in grouped}
     plan: list[Cut] = []
-    for group, goes in zip(groups, selection.lowest(ranks, sparsity, scope), strict=True):
+    for group, goes in chosen:
         if goes.all():
             raise NetworkError(f"'{group.name}' would be left empty; lower the sparsity, use scope 'local' or keep > 0")
         plan += coupling.cuts(group, torch.nonzero(goes).flatten().tolist(), means) if goes.any() else ()
     return tuple(plan)
 
 
-def _alive(network: Network, group: Group) -> Tensor:
+def alive(network: Network, group: Group) -> Tensor:
     """Return which units are not cut yet: one of their makers has a weight left."""
     found = torch.zeros(len(group), dtype=torch.bool)
     for member in group.of("made"):

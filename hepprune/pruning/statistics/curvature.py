@@ -128,7 +128,7 @@ def _cell_by_steps(seen: Recorded, cell: layers.Recurrent, jets: Sample) -> list
 def _cell_by_products(seen: Recorded, cell: layers.Recurrent, jets: Sample) -> list[Tensor]:
     """Return sums over jets of the Hessian's diagonals by both kernels, one product per weight: of a shared layer."""
     loss = jets.loss(seen.raw, reduction="sum")
-    return [_by_weight(loss, kernel).view_as(kernel) for kernel in (cell.weight, cell.recurrent_weight)]
+    return [diagonal(loss, kernel).view_as(kernel) for kernel in (cell.weight, cell.recurrent_weight)]
 
 
 def _n_steps(network: Network, cell: layers.Recurrent) -> int:
@@ -159,7 +159,7 @@ def _by_products(seen: Recorded, layer: layers.Weighted, jets: Sample, means: Te
     change = recorded.rows(seen.activations(layer)).detach().flatten(2) - means.to(seen.raw[0].dtype)
     neurons = torch.stack([activations.along(neuron, change[..., neuron]).sum() for neuron in range(layer.n_out)])
     if arriving.shape[1] > 1:
-        return _by_weight(loss, layer.weight), neurons
+        return diagonal(loss, layer.weight), neurons
     # one product per neuron, whose weights differ only by what arrives
     totals, groups, reads = _Second(loss, seen.outputs(layer)), layer.kernels[0].groups, arriving[:, 0]
     every = torch.ones_like(reads[:, :1, 0])
@@ -168,8 +168,8 @@ def _by_products(seen: Recorded, layer: layers.Weighted, jets: Sample, means: Te
     return torch.stack(weights), neurons
 
 
-def _by_weight(loss: Tensor, kernel: Tensor) -> Tensor:
-    """Return the diagonal with one product per weight, needed where a weight acts at several places."""
+def diagonal(loss: Tensor, kernel: Tensor) -> Tensor:
+    """Return the diagonal of a loss's Hessian by values, with one product per value."""
     (slope,) = torch.autograd.grad(loss, kernel, create_graph=True)
     rows = (torch.autograd.grad(entry, kernel, retain_graph=True)[0] for entry in slope.flatten())
     return torch.stack([row.flatten()[index] for index, row in enumerate(rows)])

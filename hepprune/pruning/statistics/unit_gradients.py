@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hepprune.network import Layer, Network, Node, Recurrent
 from hepprune.pruning.statistics import recorded, recurrences
+from hepprune.pruning.statistics.curvature import diagonal
 from hepprune.pruning.structure.coupling import Group
 from hepprune.task.sample import Sample
 
@@ -133,9 +134,7 @@ def hessian(network: Network, groups: Sequence[Group], sample: Sample, *, batch_
         for index, group in enumerate(groups):
             gate = jets.x[0].new_ones(len(group)).requires_grad_()
             loss = jets.loss(_run(network, jets.x, _factors(network, group, gate), means)[0], reduction="sum")
-            (slope,) = torch.autograd.grad(loss, gate, create_graph=True)
-            rows = [torch.autograd.grad(each, gate, retain_graph=True)[0] for each in slope]
-            sums[index] = sums[index] + torch.stack(rows).diagonal()
+            sums[index] = sums[index] + diagonal(loss, gate)
     return _mean_curvatures(sums, len(sample))
 
 
