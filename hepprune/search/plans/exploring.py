@@ -182,8 +182,7 @@ def _solved(chart: Chart, solve: SolvePlan, picks: Picks, shares: Floats) -> tup
     try:
         solution = solve(around)
     except BudgetMissedError:
-        open_ended = Knapsack.of(around)
-        return milp.cheapest(open_ended), False
+        return milp.cheapest(Knapsack.of(around)), False
     chart.plans.solutions.append(solution)
     return chart.links.picks(solution.chosen), True
 
