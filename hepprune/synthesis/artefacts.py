@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from hepprune.errors import ReportError, explained
 from hepprune.synthesis.reports.registry import MAX_BYTES, decoded
@@ -125,13 +125,13 @@ def _members(path: Path) -> Iterator[_Member]:
     return iter([_Member(name, path.stat().st_size, partial(_start, partial(path.open, "rb")))])
 
 
-def _start(opened: Callable[[], IO[bytes] | None]) -> bytes:
+def _start(opened: Callable[[], Any]) -> bytes:
     """Return the beginning of a file, long enough to see that it is too large."""
     file = opened()
     if file is None:
         return b""
     with file:
-        return file.read(MAX_BYTES + 1)
+        return bytes(file.read(MAX_BYTES + 1))
 
 
 def _archive(path: Path, content: bytes | None = None) -> Iterator[_Member] | None:

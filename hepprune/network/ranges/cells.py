@@ -42,7 +42,7 @@ def cell_range(layer: Recurrent, arriving: Interval) -> Interval:
 
     def parted(values: Interval, n: int) -> list[Interval]:
         ends = (np.split(end, n) for end in (_exact(layer, values).low, values.high))
-        return [Interval(*pair, values.fraction) for pair in zip(*ends, strict=True)]
+        return [Interval(low, high, values.fraction) for low, high in zip(*ends, strict=True)]
 
     by = CellArithmetic(product=product, typed=quantise, function=function, times=operator.mul, parted=parted)
     found, _ = layer.stepped(product("weight", inputs, slice(None)), (state, state), by)
