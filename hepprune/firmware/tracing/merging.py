@@ -33,19 +33,10 @@ def _value(layer: Merge, values: tuple[Any, ...]) -> Any:
 
 @TRACES.of(Einsum)
 def _contracted(layer: Einsum, left: Variables, right: Variables) -> Variables:
-    """Return sums of products, the axes of each operand brought to (kept axes, summed axes) of the contraction."""
-    of_left, of_right, out = layer.terms
-    sizes = dict(zip(of_left + of_right, left.shape + right.shape, strict=True))
-    summed = [axis for axis in sizes if axis not in out]
-    axes = [*out, *summed]
-    operands = []
-    for term, values in ((of_left, left), (of_right, right)):
-        order = [term.index(axis) for axis in axes if axis in term]
-        shape = [sizes[axis] if axis in term else 1 for axis in axes]
-        operands.append(np.broadcast_to(values.transpose(order).reshape(shape), [sizes[axis] for axis in axes]))
-    pairs = (values.reshape(-1, math.prod(sizes[axis] for axis in summed)) for values in operands)
+    shape = layer.shape(left.shape, right.shape)
+    pairs = (values.reshape(math.prod(shape), -1) for values in layer.aligned(left, right))
     totals = (arithmetic.total(map(arithmetic.product, *rows)) for rows in zip(*pairs, strict=True))
-    return array(totals, tuple(sizes[axis] for axis in out))
+    return array(totals, shape)
 
 
 @TRACES.of(Concatenate, Crop, Pad, Permute, Reshape, Slice, UpSample)

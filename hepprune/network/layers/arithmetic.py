@@ -3,10 +3,12 @@
 import functools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.errors import NetworkError, explained, refused
@@ -76,6 +78,16 @@ class Einsum(Layer):
         free = next(c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in self.equation)
         left, right, out = self.terms
         return torch.einsum(f"{free}{left},{free}{right}->{free}{out}", *values)
+
+    def aligned(self, *values: NDArray[Any]) -> Sequence[NDArray[Any]]:
+        """Return values (..., *axes of the term) as (..., *kept axes, *summed axes), repeated along those they lack."""
+        axes, found = dict.fromkeys(self.terms[2] + self.terms[0] + self.terms[1]), []
+        for term, value in zip(self.terms, values, strict=False):
+            first = value.ndim - len(term)
+            order = [*range(first), *(first + term.index(axis) for axis in axes if axis in term)]
+            lacking = [first + place for place, axis in enumerate(axes) if axis not in term]
+            found.append(np.expand_dims(value.transpose(order), lacking))
+        return np.broadcast_arrays(*found)
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return the sizes of the axes that are left."""

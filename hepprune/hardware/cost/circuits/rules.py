@@ -201,20 +201,9 @@ def _merged(bill: Bill, alive: Bools, layer: layers.Merge, *arriving: Wires) -> 
 
 @CIRCUITS.of(layers.Einsum)
 def _contracted(bill: Bill, alive: Bools, layer: layers.Einsum, left: Wires, right: Wires) -> Wires:
-    """Return sums of products, the axes of each operand brought to (kept axes, summed axes) of the contraction."""
-    of_left, of_right, out = layer.terms
-    sizes = dict(zip(of_left + of_right, left.shape + right.shape, strict=True))
-    axes = [*out, *(axis for axis in sizes if axis not in out)]
-    whole = [sizes[axis] for axis in axes]
-    operands = []
-    for term, wires in ((of_left, left), (of_right, right)):
-        order = [0, *(1 + term.index(axis) for axis in axes if axis in term)]
-        shape = [sizes[axis] if axis in term else 1 for axis in axes]
-        planes = wires.planes.transpose(order).reshape(-1, *shape)
-        operands.append(Wires(np.broadcast_to(planes, (len(planes), *whole)).reshape(len(planes), alive.size, -1)))
-    pairs = [only(alive.reshape(-1, 1), wires) for wires in operands]
-    made = operations.product(bill, *pairs)
-    if left is right and of_left == of_right:  # a square
+    operands = (Wires(p.reshape(len(p), alive.size, -1)) for p in layer.aligned(left.planes, right.planes))
+    made = operations.product(bill, *(only(alive.reshape(-1, 1), wires) for wires in operands))
+    if left is right and layer.terms[0] == layer.terms[1]:  # a square
         made = made.replaced(low=np.maximum(made.low, 0.0))
     return operations.total(bill, made).reshaped(*alive.shape)
 
