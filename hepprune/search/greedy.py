@@ -168,12 +168,11 @@ def _cut(network: Network, problem: Problem, phase: Phase) -> tuple[Network, tup
         opened, finest = bits.opened(begin, problem.train)
         narrowing = Narrowing(train=problem.train, price=problem.price, budget=problem.budget, finest=finest)
         return opened, (), narrowing
-    if phase.kind == "cut":
-        cut, steps = cut_until(release_digits(network), problem, phase.goal)
-        return knobs.settled(surgery.shrink(cut)), steps, lambda *_: True
-    cut, steps = trim(network, problem, phase.goal)
+    begin, take = (network, trim) if phase.kind == "trim" else (release_digits(network), cut_until)
+    cut, steps = take(begin, problem, phase.goal)
     cut = knobs.settled(surgery.shrink(cut))
-    return hold_digits(cut) if problem.settings.digits else cut, steps, lambda *_: True
+    holds = phase.kind == "trim" and problem.settings.digits
+    return hold_digits(cut) if holds else cut, steps, lambda *_: True
 
 
 def _check_alive(network: Network, budget: Budget) -> None:
