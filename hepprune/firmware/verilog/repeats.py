@@ -9,7 +9,6 @@ import itertools
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -126,7 +125,7 @@ def _repeated(graph: Any, parts: Iterable[Sequence[int]]) -> tuple[list[Instance
             beside = _beside([instances[0].graph for instances in kinds])
             chosen += [_together(beside, each) for each in zip(*kinds, strict=True)]
         else:
-            others += chain.from_iterable(each.operations for instances in kinds for each in instances)
+            others += itertools.chain.from_iterable(each.operations for instances in kinds for each in instances)
     return chosen, sorted(others)
 
 
@@ -186,7 +185,7 @@ def _beside(graphs: Sequence[Any]) -> Any:
 
 def _together(graph: Any, instances: Iterable[Instance]) -> Instance:
     several, keys = list(instances), ("reads", "operations", "writes")
-    joined = {key: tuple(chain.from_iterable(getattr(each, key) for each in several)) for key in keys}
+    joined = {key: tuple(itertools.chain.from_iterable(getattr(each, key) for each in several)) for key in keys}
     return Instance(graph=graph, **joined)
 
 

@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
 
 from hepprune.hardware.cost.features import Terms
 
@@ -36,5 +35,4 @@ class Constants:
 def shipped() -> Constants:
     """Return the constants that come with the package."""
     text = resources.files(__package__).joinpath("constants.json").read_text(encoding="utf-8")
-    content: dict[str, Any] = json.loads(text)
-    return Constants(content["factors"], content["errors"], content["sources"])
+    return Constants(**json.loads(text))

@@ -33,8 +33,7 @@ def blocks(network: Network) -> tuple[Block, ...]:
     """Return the blocks that can leave, in the order they run; none lies within another."""
     found = residual(network)
     inside = {name for block in found for name in block.layers}
-    inner = {block for block in found if block.end in inside}
-    found = [block for block in found if block not in inner]
+    found = [block for block in found if block.end not in inside]
     found += [block for node in network if node.name not in inside for block in _plain(network, node)]
     order = [layer.name for layer in network]
     return tuple(sorted(found, key=lambda block: order.index(block.end)))

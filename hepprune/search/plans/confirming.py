@@ -67,10 +67,9 @@ def confirm(
     chosen = min(evaluated, key=lambda plan: (plan.loss, plan.worst))
     beyond = [_evaluated(priced, evaluate, problem.sums) for priced in _over(contenders, problem)]
     front = pareto.thinned(pareto.front([*evaluated, *beyond]), _POINTS)
-    n_priced = len(plans)
     steps = tuple(_steps(problem, plans, chosen))
     solution = PlanSolution(solver=name, front=front, chosen=chosen, optimal=plans.complete, steps=steps)
-    return Confirmed(solution=solution, used=chosen.used, n_priced=n_priced, n_plans=plans.n_plans)
+    return Confirmed(solution=solution, used=chosen.used, n_priced=len(plans), n_plans=plans.n_plans)
 
 
 def _evaluated(priced: PricedPlan, evaluate: Evaluate, limits: Figures) -> Plan:

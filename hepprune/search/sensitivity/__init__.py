@@ -10,7 +10,7 @@ import torch
 from hepprune import executors
 from hepprune.fixed import FixedPoint
 from hepprune.fixed.quantisers import FixedPoints
-from hepprune.network import Kernel, Network
+from hepprune.network import Network
 from hepprune.pruning import importance, masks
 from hepprune.pruning.masks import BIT
 from hepprune.pruning.statistics import Statistics
@@ -179,15 +179,12 @@ def cuttable(network: Network, granularities: Iterable[str]) -> list[Cuttable]:
         for kernel in network.kernels
         if kernel.layer.name in used
         for granularity in wanted
-        if granularity not in {BLOCK, BIT} and (granularity != "digit" or _has_digits(kernel))
+        if granularity not in {BLOCK, BIT}
+        if granularity != "digit" or isinstance(kernel.type, FixedPoint | FixedPoints | None)
         for what in (made.get(kernel.name, ()) if granularity == "neuron" else (KernelUnits(kernel, granularity),))
     ]
     found += ((branch, BLOCK) for branch in (neurons.find_branches(network) if BLOCK in wanted else ()))
     return [*found, *((each, BIT) for each in (neurons.find_values(network) if BIT in wanted else ()))]
-
-
-def _has_digits(kernel: Kernel) -> bool:
-    return isinstance(kernel.type, FixedPoint | FixedPoints | None)
 
 
 def lowest(
