@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hepprune.errors import DataError, NetworkError, refused
+from hepprune.errors import NetworkError, refused
 from hepprune.network import Layer, Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import masks, statistics
@@ -53,8 +53,7 @@ def moments(network: Network, sample: Sample | Tensor, *, batch_size: int = 4096
             values = arriving.double().flatten(0, 1)
             sums[name] = sums.get(name, torch.zeros(())) + torch.einsum("ngk,ngl->gkl", values, values)
             counts[name] = counts.get(name, 0) + len(values)
-            if not torch.isfinite(sums[name]).all():
-                raise DataError(f"what arrives at layer '{layer}' is not finite; the network or its features hold NaN")
+            recorded.check_finite([sums[name]], f"what arrives at layer '{layer}' is")
     return {name: total / counts[name] for name, total in sums.items()}
 
 

@@ -117,6 +117,5 @@ def result_type(layer: Layer) -> FixedPoint:
     """
     kind = layer.fixed_result
     if kind is None:
-        said = f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form without a result type"
-        raise NetworkError(said)
+        raise refused(layer.name, f"({type(layer).__name__}) has no fixed-point form without a result type")
     return kind

@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from hepprune.errors import DataError
 from hepprune.network import Kernel, Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning.importance.registry import BLOCKS, NEURONS, criterion
@@ -51,8 +50,7 @@ def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[
 
 def _of_layer(seen: Recorded, layer: Weighted, share: float) -> Activity:
     activations, arriving = recorded.rows(seen.activations(layer)).flatten(0, 2), seen.arriving(layer)
-    if not torch.isfinite(activations).all():
-        raise DataError(f"the output of layer '{layer.name}' is not finite; the network or its features hold NaN")
+    recorded.check_finite([activations], f"the output of layer '{layer.name}' is")
     zeros = (activations == 0).to(activations.dtype).mean(dim=0)
     return Activity(
         low=activations.amin(dim=0),
@@ -65,8 +63,7 @@ def _of_layer(seen: Recorded, layer: Weighted, share: float) -> Activity:
 
 def _of_cell(seen: Recorded, cell: Recurrent, share: float) -> list[Activity]:
     arriving, kernels, none = recurrences.reads(seen, cell), (cell.weight, cell.recurrent_weight), torch.zeros(0)
-    if not all(bool(torch.isfinite(values).all()) for values in arriving.values()):
-        raise DataError(f"what reaches layer '{cell.name}' is not finite; the network or its features hold NaN")
+    recorded.check_finite(arriving.values(), f"what reaches layer '{cell.name}' is")
     squares = [_squares(arriving[kind], kernel) for kind, kernel in zip(KERNELS, kernels, strict=True)]
     return [Activity(low=none, high=none, mean_size=none, zeros=none, arriving=square * share) for square in squares]
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hepprune.errors import DataError
 from hepprune.network import Network, layers
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import statistics
@@ -91,8 +90,7 @@ def _gather(network: Network, sample: Sample, batch_size: int, curved: list[laye
 
 
 def _finished(name: str, terms: list[Tensor], n_jets: int) -> Curvature:
-    if not all(bool(torch.isfinite(term).all()) for term in terms):
-        raise DataError(f"second derivatives of layer '{name}' are not finite; the network or its features hold NaN")
+    recorded.check_finite(terms, f"second derivatives of layer '{name}' are")
     return Curvature(*(term / n_jets for term in terms))
 
 

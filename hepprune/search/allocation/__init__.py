@@ -5,6 +5,7 @@ the weight's empirical Fisher information, per LUT that a digit of its layer tak
 predicted to cost (LeCun, Denker and Solla, NeurIPS 1989, on digits instead of weights).
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
@@ -85,11 +86,7 @@ def allocate(network: Network, gathered: Statistics, price: Price, *, fits: Call
             kernel.digit_limit.copy_((worth > threshold).sum(dim=0))
         return fits(price(network))
 
-    low, high = 0, len(ranked)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits_above(middle) else (middle + 1, high)
-    fits_above(low)
+    fits_above(bisect_left(range(len(ranked)), True, key=fits_above))
 
 
 def _per_digit(network: Network, fixed: Sequence[Kernel], price: Price) -> dict[str, float]:

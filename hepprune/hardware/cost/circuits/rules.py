@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers import FixedPoints, spread
 from hepprune.hardware.cost.circuits import kernels, operations, tables
@@ -154,10 +154,8 @@ def _lookup(bill: Bill, alive: Bools, layer: layers.Lookup, arriving: Wires) -> 
 @torch.no_grad()
 def _batch_norm(bill: Bill, alive: Bools, layer: layers.BatchNorm, arriving: Wires) -> Wires:
     if not all(isinstance(kind, FixedPoint | FixedPoints) for kind in (layer.scale_type, layer.shift_type)):
-        raise NetworkError(
-            f"layer '{layer.name}' (BatchNorm) has no fixed-point types for its scale and shift; "
-            "fold it into the layer before it first (`hepprune.network.folding`)"
-        )
+        fix = "fold it into the layer before it first (`hepprune.network.folding`)"
+        raise refused(layer.name, f"(BatchNorm) has no fixed-point types for its scale and shift; {fix}")
     scale, shift = (
         np.broadcast_to(part.double().numpy(), arriving.shape) for part in (layer.used_scale(), layer.used_shift())
     )

@@ -6,6 +6,7 @@ Karp 1971) says that it cannot beat a plan already known.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import cast
 
 import numpy as np
@@ -128,7 +129,11 @@ def by_states(knapsack: Knapsack, share: float = 1.0) -> Picks | None:
     known = paths.best(knapsack, share)
     incumbent = np.inf if known is None else knapsack.loss(known)
     prices = _multipliers(losses, uses, limits)
-    needed, owed = _remaining(losses, uses, prices)
+    # what the choices from each place on need at least (n + 1, n_limits), and owe at those prices (n + 1,)
+    least = (each.min(axis=0) for each in reversed(uses))
+    needed = list(accumulate(least, initial=np.zeros(len(prices))))[::-1]
+    dues = ((loss + use @ prices).min() for loss, use in zip(reversed(losses), reversed(uses), strict=True))
+    owed = list(accumulate(dues, initial=0.0))[::-1]
     loss, use, picks = np.zeros(1), np.zeros((1, len(limits))), np.zeros((1, 0), dtype=np.int64)
     for place in range(len(losses)):
         loss = (loss[:, None] + losses[place]).ravel()
@@ -145,16 +150,6 @@ def by_states(knapsack: Knapsack, share: float = 1.0) -> Picks | None:
     if not len(loss):
         return known
     return tuple(picks[int(np.argmin(loss))].tolist())
-
-
-def _remaining(losses: list[Floats], uses: list[Floats], prices: Floats) -> tuple[Floats, Floats]:
-    """Return what the choices from each place on need at least (n + 1, n_limits), and owe at those prices (n + 1,)."""
-    n, width = len(losses), len(prices)
-    needed, owed = np.zeros((n + 1, width)), np.zeros(n + 1)
-    for place in reversed(range(n)):
-        needed[place] = needed[place + 1] + uses[place].min(axis=0)
-        owed[place] = owed[place + 1] + (losses[place] + uses[place] @ prices).min()
-    return needed, owed
 
 
 def _multipliers(losses: list[Floats], uses: list[Floats], limits: Floats) -> Floats:
