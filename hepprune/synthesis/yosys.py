@@ -95,8 +95,7 @@ def _passes(job: Job) -> str:
     What it does under `fine`, Yosys' name for the first steps in single bits, is then written out.
     """
     command = f"synth_xilinx -family {family(job.part)} -flatten -noiopad -noclkbuf -nodsp -top {top(job)} -run"
-    plain = all(source.is_file() and _is_plain(source.read_text(errors="replace")) for source in job.sources)
-    first = f"{command} begin:{'map_memory' if plain else 'map_ffram'}\n"
+    first = f"{command} begin:{'map_ffram' if _may_have_memories(job) else 'map_memory'}\n"
     stages = re.compile(rf"{re.escape(top(job))}_stage\d+", re.ASCII)
     if sum(bool(stages.fullmatch(source.stem)) for source in job.sources) < waiting.DEEP:
         return f"{first}{command} map_ffram:\n"
@@ -111,6 +110,10 @@ def _keep(job: Job) -> str:
     if not names:
         return ""
     return f"hierarchy -check -top {top(job)}\nsetattr -mod -set keep_hierarchy 1 {' '.join(names)}\n"
+
+
+def _may_have_memories(job: Job) -> bool:
+    return not all(source.is_file() and _is_plain(source.read_text(errors="replace")) for source in job.sources)
 
 
 def _is_plain(text: str) -> bool:
