@@ -60,15 +60,15 @@ def test_paths_that_tcl_cannot_quote_are_refused(path: str) -> None:
 @pytest.mark.parametrize("path", ['a"b.v', "a\nb.v"])
 def test_paths_that_yosys_cannot_quote_are_refused(path: str) -> None:
     with pytest.raises(ReportError, match="cannot be quoted for Yosys"):
-        yosys._relative(Path(path).resolve(), Path("folder").resolve())
+        yosys._read(replace(JOB, sources=(Path(path),)))
 
 
 def test_other_paths_stay_one_word() -> None:
     """In braces Tcl substitutes nothing; between quotes Yosys does not."""
     odd = Path("/a b/$x [y];z.v")
-    script = vendor._script(replace(JOB, folder=Path("/folder"), sources=(odd,)))
-    assert "read_verilog -sv {../a b/$x [y];z.v}\n" in script
-    assert yosys._relative(odd, Path("/folder")) == "../a b/$x [y];z.v"
+    job = replace(JOB, folder=Path("/folder"), sources=(odd,))
+    assert "read_verilog -sv {../a b/$x [y];z.v}\n" in vendor._script(job)
+    assert yosys._read(job) == 'read_verilog -sv -defer "../a b/$x [y];z.v"\n'
 
 
 @given(st.lists(st.text(max_size=8), max_size=5))

@@ -132,13 +132,17 @@ def execute(job: Job, commands: str, *, writes: str) -> Path:
         PrerequisiteError: Yosys does not run here at all.
     """
     folder = job.folder.resolve()
-    files = " ".join(job.quoted("Yosys", quotes='""', unquotable='"\n'))
-    script = write_text(folder / "synthesis.ys", f"read_verilog -sv -defer {files}\n{commands}")
+    script = write_text(folder / "synthesis.ys", f"{_read(job)}{commands}")
     PROGRAM.warm_up()
     with tempfile.TemporaryDirectory(dir=folder) as scratch:  # Yosys would leave its own behind if it were killed
         command = [*PROGRAM.command, "-Q", script.name]
         run(command, job, cwd=folder, writes=folder / writes, environment={"TMPDIR": scratch}, name="Yosys")
     return folder / writes
+
+
+def _read(job: Job) -> str:
+    files = job.quoted("Yosys", quotes='""', unquotable='"\n')
+    return f"read_verilog -sv -defer {' '.join(files)}\n"
 
 
 def top(job: Job) -> str:
