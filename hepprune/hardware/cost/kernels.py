@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,10 +35,9 @@ class Products(NamedTuple):
     distinct: int = 0
     additions: int = 0
 
-
-def together(*parts: Products) -> Products:
-    """Return the counts of all of several products."""
-    return Products(*map(sum, zip(*parts, strict=True)))
+    def __add__(self, other: "Products") -> "Products":  # type: ignore[override]
+        """Return the counts of both."""
+        return Products(*map(add, self, other))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +75,11 @@ class KernelCounts:
 
     def in_dsp(self, in_width: int) -> Products:
         """Return the products that go to DSP where inputs have that many bits."""
-        return together(Products(), *self.hard[_least_weight_bits(in_width) :])
+        return sum(self.hard[_least_weight_bits(in_width) :], Products())
 
     def in_lut(self, in_width: int) -> Products:
         """Return the products that are built of LUT."""
-        return together(self.easy, *self.hard[: _least_weight_bits(in_width)])
+        return sum(self.hard[: _least_weight_bits(in_width)], self.easy)
 
 
 def _least_weight_bits(in_width: int) -> int:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from hepprune.hardware.cost.kernels import KernelCounts, Products, together
+from hepprune.hardware.cost.kernels import KernelCounts, Products
 
 IO_TYPES = ("io_parallel", "io_stream")
 MULTIPLIERS = ("auto", "dsp", "lut")  # what builds a product: as HLS chooses, or as its `config_op mul -impl` says
@@ -51,7 +51,7 @@ class Operation:
     @property
     def products_multiplied(self) -> Products:
         """The products of an unrolled matrix that take a multiplier, a DSP unless `multipliers` is "lut"."""
-        return self.kernel.in_dsp(self.in_width) if self.multipliers == "auto" else together(*self.kernel.hard)
+        return self.kernel.in_dsp(self.in_width) if self.multipliers == "auto" else sum(self.kernel.hard, Products())
 
     @property
     def products_added(self) -> Products:
