@@ -36,7 +36,7 @@ _MAX_NUMBER = 2**62
 UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _CHECKS = ("_assert", "sym_constrain", "_guards")
 # The names that a call reads, those it makes, whether it has channels on axis 1, and whether it is element-wise.
-Step = tuple[set[str], Iterable[str], bool, bool]
+AxisStep = tuple[set[str], Iterable[str], bool, bool]
 FreeShape = tuple[int | None, ...]
 
 
@@ -118,7 +118,7 @@ def n_jets(inputs: Mapping[str, FreeShape]) -> int:
     return size or _FREE_JETS
 
 
-def add_input(built: Assembly, name: str, shape: FreeShape, steps: Sequence[Step]) -> Value:
+def add_input(built: Assembly, name: str, shape: FreeShape, steps: Sequence[AxisStep]) -> Value:
     """Add an Input, its channels last, and return the value as the program has it."""
     sizes = [size for size in shape[1:] if size is not None]
     if len(sizes) != len(shape) - 1 or not sizes:
@@ -128,7 +128,7 @@ def add_input(built: Assembly, name: str, shape: FreeShape, steps: Sequence[Step
     return built.value(layer, (0, *range(2, len(shape)), 1) if moved else None)
 
 
-def _is_channels_first(name: str, steps: Sequence[Step]) -> bool:
+def _is_channels_first(name: str, steps: Sequence[AxisStep]) -> bool:
     """Return whether an input reaches, through element-wise operators only, one that has channels on axis 1."""
     reached = {name}
     for reads, makes, is_first, is_elementwise in steps:
