@@ -65,7 +65,7 @@ def by_hand(folder: Path) -> None:
 def test_the_loop_goes_on_with_what_another_machine_measured(
     context: Context, tagger: Network, jets: tuple[Sample, Sample], tmp_path: Path
 ) -> None:
-    tagger = plan.prune(tagger, sparsity=0.7)
+    tagger = plan.prune(tagger, sparsity=0.8)
     with Ledger(context.build / "ledger.sqlite") as book:
         waiting = firmware.measure(context, tagger, jets=samples(jets), book=book)
         assert waiting.measurement is None

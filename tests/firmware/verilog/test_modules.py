@@ -61,8 +61,8 @@ def test_tables_within_modules_are_exact(tmp_path: Path) -> None:
 
 def convolution() -> Network:
     make = Maker(3)
-    layers: list[Layer] = [Input("x", (6, 2), FEATURES), make.conv("conv", 4, 3, 2, padding=((1, 1),), result=POSITIVE)]
-    return Network([*layers, GlobalPool("mean", "average", result=NARROW), make.dense("out", 4, 3)])
+    layers: list[Layer] = [Input("x", (4, 2), FEATURES), make.conv("conv", 3, 2, 2, result=POSITIVE)]
+    return Network([*layers, GlobalPool("mean", "average", result=NARROW), make.dense("out", 3, 2)])
 
 
 @pytest.mark.slow
