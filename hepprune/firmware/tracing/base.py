@@ -45,19 +45,6 @@ def applied(layer: Layer, *arriving: Variables) -> Variables:
     return typed(rounding.quantise, values, layer.result, name=layer.name)
 
 
-def fixed(name: str, quantiser: Quantiser | None, what: str) -> FixedPoint:
-    """Return a quantiser that is a fixed-point type.
-
-    Raises:
-        NetworkError: there is none, or of another kind.
-    """
-    if isinstance(quantiser, FixedPoint):
-        return quantiser
-    if quantiser is None:
-        raise refused(name, f"has no fixed-point type for its {what}")
-    raise refused(name, f"has a {type(quantiser).__name__} {what}, no single fixed-point type")
-
-
 def array(values: Iterable[Any], shape: Shape) -> Variables:
     """Return variables in an array."""
     flat = list(values)
@@ -78,14 +65,19 @@ def typed(function: Callable[[Any, FixedPoint], Any], values: Variables, quantis
     Raises:
         NetworkError: the layer of that name has a quantiser that is not a fixed-point type, nor one per value.
     """
-    if not isinstance(quantiser, FixedPoint | FixedPoints):
-        fixed(name, quantiser, "result")
     made: dict[tuple[int, FixedPoint | None], Any] = {}
-    pairs = list(zip(values.flat, spread(quantiser, values.shape), strict=True))
+    pairs = list(zip(values.flat, _types(name, quantiser, values.shape), strict=True))
     for value, kind in pairs:
         if (id(value), kind) not in made:
             made[id(value), kind] = adders.constant(0.0) if kind is None else function(value, kind)
     return array((made[id(value), kind] for value, kind in pairs), values.shape)
+
+
+def _types(name: str, quantiser: Quantiser, shape: Shape) -> list[FixedPoint | None]:
+    """Return the type of each value, None of one without bits."""
+    if not isinstance(quantiser, FixedPoint | FixedPoints):
+        raise refused(name, f"has a {type(quantiser).__name__} result, no single fixed-point type")
+    return spread(quantiser, shape)
 
 
 def moved(run: Callable[..., Tensor], *arriving: Variables, padding: Any = None) -> Variables:
@@ -104,9 +96,7 @@ def _ports(layer: Input) -> Variables:
     kind = layer.result
     if kind is None:
         raise NetworkError(f"input '{layer.name}' has no fixed-point type")
-    if not isinstance(kind, FixedPoint | FixedPoints):
-        fixed(layer.name, kind, "result")
-    return array(map(adders.port, spread(kind, layer.features_shape)), layer.features_shape)
+    return array(map(adders.port, _types(layer.name, kind, layer.features_shape)), layer.features_shape)
 
 
 def result_type(layer: Layer) -> FixedPoint:
