@@ -56,7 +56,7 @@ def compiled(folder: Path, inputs: np.ndarray, calls: list[str]) -> np.ndarray:
     headers = Path(package.origin).parent / "templates" / "vivado" / "ap_types"
     source, program = folder / "convert.cpp", folder / "convert"
     source.write_text(PROGRAM.format(n=len(inputs), calls="\n".join(calls)))
-    command = ["g++", "-std=c++17", "-w", "-O0", f"-I{headers}", str(source), "-o", str(program)]
+    command = ["g++", "-std=c++17", "-w", "-O0", "-fno-exceptions", f"-I{headers}", str(source), "-o", str(program)]
     subprocess.run(command, check=True, capture_output=True)
     done = subprocess.run([str(program)], input=inputs.tobytes(), check=True, capture_output=True)
     return np.frombuffer(done.stdout)

@@ -1,6 +1,7 @@
 """QKeras itself is the oracle: models it makes, and models that others published."""
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -232,8 +233,7 @@ GATES: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("kind", ["QSimpleRNN", "QLSTM", "QGRU"])
-@pytest.mark.parametrize("gates", GATES)
-@pytest.mark.parametrize("scale", ["1", "'auto_po2'"])
+@pytest.mark.parametrize(("gates", "scale"), [*product(GATES, ["1"]), ("quantised", "'auto_po2'")])
 def test_a_recurrent_layer_is_read_and_written_back(
     tmp_path: Path, kind: str, gates: str, scale: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
