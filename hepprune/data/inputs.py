@@ -141,6 +141,10 @@ JetInput = Columns | Image
 
 
 def values(each: JetInput) -> tuple[str, ...]:
-    """Return the names of all values of an input, row by row: those of its features, or with the row in brackets."""
-    rows = math.prod(each.shape[:-1])
-    return each.names if rows == 1 else tuple(f"{n}[{row}]" for row in range(rows) for n in each.names)
+    """Return the names of all values of an input, row by row."""
+    return value_names(each.names, math.prod(each.shape[:-1]))
+
+
+def value_names(features: tuple[str, ...], n_rows: int) -> tuple[str, ...]:
+    """Return the names of the values of rows: those of the features, of several rows with the row in brackets."""
+    return features if n_rows == 1 else tuple(f"{name}[{row}]" for row in range(n_rows) for name in features)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.data.inputs import values
+from hepprune.data.inputs import value_names
 from hepprune.data.jets import IS_FILLED
 from hepprune.data.scaling import Scaler
 from hepprune.errors import NetworkError
@@ -58,7 +58,8 @@ def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> I
     ports = list(zip(network.inputs, scalers.values(), strict=True))
     ends = network.raw_outputs if built.design else network.outputs  # firmware in Verilog has no head
     results = list(zip(ends, context.recipe.outputs.values(), strict=True))
-    read = [values(each) for each in context.recipe.data.columns.values()]
+    columns = [(scaler.feature_names, layer.n_features) for layer, scaler in ports]
+    read = [value_names(features, n_values // len(features)) for features, n_values in columns]
     named = [output.values for _, output in results]
     inputs, outputs = (list(itertools.chain(*names)) for names in (read, named))
     arriving, leaving = _layout(context, built, inputs=inputs, outputs=outputs)

@@ -91,7 +91,9 @@ def test_a_project_is_ready_for_vitis_and_says_what_was_asked(small: Network, tm
     assert (switches["synth"], switches["vsynth"], switches["cosim"]) == ("1", "1", "0")
     script = (project.folder / "build_prj.tcl").read_text()
     assert "build_opt.tcl" in script
-    assert 'CFLAGS="${1:--O1} -fno-exceptions --param ggc-min-heapsize=' in (compiling := (project.folder / "build_lib.sh").read_text())
+    assert 'CFLAGS="${1:--O1} -fno-exceptions --param ggc-min-heapsize=' in (
+        compiling := (project.folder / "build_lib.sh").read_text()
+    )
     assert len([line for line in compiling.splitlines() if line.startswith("${CC}")]) == 2  # compiles once, and links
     assert "csynth_design" in script
     assert "vivado_synth.tcl" in script
