@@ -1,6 +1,7 @@
 """What every test shares: quiet, repeatable hypothesis, one torch thread, and a small sample of five separable classes."""
 
 import gc
+import os
 import signal
 from collections.abc import Iterator
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 
 from hepprune.fixed import FixedPoint
 from hepprune.network import Network
@@ -28,7 +30,11 @@ settings.register_profile(
 settings.load_profile("hepprune")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # `nohup` and CI may start us deaf to it, and our children too
 gc.set_threshold(100_000, 50)  # beside all that torch and TensorFlow make, the usual 700 cost a tenth of the time
-torch.set_num_threads(1)  # the same sums in the same order on every machine, and room for other tests
+# One thread each: the same sums in the same order on every machine, and room for other tests, which threads of LAPACK
+# that wait for one another take most of.
+torch.set_num_threads(1)
+threadpool_limits(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what tests start
 
 N_FEATURES, N_CLASSES, N_TRAIN, N_VALIDATION = 8, 5, 4000, 2000
 INPUTS = FixedPoint(8, 3, True, "RND", "SAT")
