@@ -201,6 +201,19 @@ def _same(name: str) -> Any:
 
 
 @pytest.mark.parametrize(
+    ("operator", "own"), [("Selu", {"alpha": 2.0}), ("Selu", {"gamma": 1.5}), ("Swish", {"alpha": 2.0})]
+)
+def test_a_function_whose_parameters_no_network_holds_is_refused(operator: str, own: dict[str, float]) -> None:
+    for attributes in (own, {}):
+        proto = model([helper.make_node(operator, ["x"], ["y"], **attributes)], {"x": ["n", 4]}, opset=24)
+        if attributes:
+            with pytest.raises(NetworkError, match=rf"'y' \({operator}\) has parameters of its own"):
+                read(proto)
+        else:
+            assert len(list(read(proto))) == 2
+
+
+@pytest.mark.parametrize(
     ("operator", "attributes", "words"),
     [
         ("MatMul", {}, r"cannot contract values of the shapes \(2, 4\) and \(2, 4\)"),

@@ -24,7 +24,8 @@ _FUNCTIONS: dict[str, tuple[str, dict[str, tuple[str, float]]]] = {
     "LeakyRelu": ("leaky_relu", {"slope": ("alpha", 0.01)}),
     "ThresholdedRelu": ("thresholded_relu", {"theta": ("alpha", 1.0)}),
 }
-_DEFAULTS = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}  # of Selu, in float32
+# What functions without parameters have as attributes all the same: those of Selu are in float32.
+_ONLY = {"Selu": {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}, "Swish": {"alpha": 1.0}}
 _AS_TORCH = {"Abs": "abs", "HardSwish": "hardswish", "Relu": "relu"}
 _KINDS = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Neg": "neg"}
 _MANY = {"Sum": "add", "Max": "maximum", "Min": "minimum"}
@@ -34,8 +35,8 @@ _BIT = FixedPoint(1, 1, signed=False)  # holds the 0 and 1 of a sum's scale and 
 @operator(*_FUNCTIONS)
 def function(built: Graph, node: OnnxNode, x: Any) -> Value:
     """Apply a function, with parameters where it has some."""
-    own = (abs(node.attributes.get(name, value) - value) > 1e-6 for name, value in _DEFAULTS.items())
-    if node.kind == "Selu" and any(own):
+    only = _ONLY.get(node.kind, {}).items()
+    if any(abs(node.attributes.get(name, value) - value) > 1e-6 for name, value in only):
         raise refused(node.name, f"({node.kind}) has parameters of its own, which no Network holds")
     kind, names = _FUNCTIONS[node.kind]
     given = {own: float(node.attributes.get(name, default)) for own, (name, default) in names.items()}
