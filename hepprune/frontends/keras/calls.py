@@ -108,9 +108,9 @@ def _new(node: Mapping[str, Any]) -> LayerCall:
 
 
 def tensors(structure: Any) -> Iterator[dict[str, Any]]:
-    """Yield the config of every `__keras_tensor__` in a nest of lists and dicts."""
+    """Yield the config of every `__keras_tensor__` in a nest of lists; those in a dict go by name, not in order."""
     if isinstance(structure, dict) and structure.get("class_name") == "__keras_tensor__":
         yield structure["config"]
-    elif isinstance(structure, dict | list):
-        for entry in structure.values() if isinstance(structure, dict) else structure:
+    elif isinstance(structure, list):
+        for entry in structure:
             yield from tensors(entry)

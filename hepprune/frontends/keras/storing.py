@@ -126,7 +126,8 @@ def resized(model: Mapping[str, Any], lowered: "LoweredModel") -> dict[str, Any]
     for path, entry in walk(changed["config"]):
         _resize(entry, lowered.arriving.get(path))
         prefix = path.rpartition("/")[0]
-        for tensor in tensors(entry.get("inbound_nodes")):
+        nodes = [node for node in entry.get("inbound_nodes") or () if isinstance(node, dict)]  # of Keras 3
+        for tensor in tensors([[*node.get("args", ()), *node.get("kwargs", {}).values()] for node in nodes]):
             name, call, output = tensor["keras_history"]
             tensor["shape"] = [None, *lowered.values[f"{prefix}/{name}" if prefix else name, call, output]]
     _resize(changed, lowered.arriving.get(""))

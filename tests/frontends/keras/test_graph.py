@@ -92,6 +92,16 @@ def test_a_layer_called_twice_keeps_one_set_of_weights(package: str, tmp_path: P
     assert_agree(network, model)
 
 
+def test_an_inner_model_that_is_called_on_values_by_name_is_refused(tmp_path: Path) -> None:
+    native = framework("keras")
+    first, second, left, right = (native.Input((3,), name=name) for name in ("first", "second", "left", "right"))
+    difference = native.layers.Subtract(name="difference")([first, second])
+    inner = native.Model({"first": first, "second": second}, difference, name="inner")
+    outer = native.Model([left, right], native.layers.ReLU(name="out")(inner({"second": left, "first": right})))
+    with pytest.raises(NetworkError, match="'inner/' has 2 inputs and is called on 0 values"):
+        keras.read(save(outer, tmp_path / "model.keras"))
+
+
 @pytest.mark.parametrize("package", FRAMEWORKS)
 def test_what_cannot_be_taken_over_is_refused_by_name(package: str, tmp_path: Path) -> None:
     native = framework(package)
