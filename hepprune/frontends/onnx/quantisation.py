@@ -1,6 +1,6 @@
 """Quantisers as QONNX describes them: a scale, a number of bits, and how to round (arXiv:2206.07527)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class Quantisation:
     """
 
     node: str
-    scale: Tensor
+    scale: Tensor = field(compare=False)  # tensors are not equal as a whole
     bits: int
     signed: bool = True
     narrow: bool = False

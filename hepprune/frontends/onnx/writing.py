@@ -4,7 +4,6 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -148,8 +147,7 @@ def _check_quantisers(network: Network, read: LoweredGraph, *, same: bool = Fals
         return
     for layer, kind in placed:
         mine, own = (settings(getattr(net[layer], kind), f"layer '{layer}'") for net in (network, read.network))
-        # one scale for all is the same as equal ones
-        if replace(mine, scale=own.scale) != own or (mine.scale != own.scale).any():
+        if mine != own or (mine.scale != own.scale).any():  # one scale for all is the same as equal ones
             raise refused(layer, f"has a {kind} that the model's node cannot hold")
 
 

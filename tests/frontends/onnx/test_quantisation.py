@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
@@ -14,6 +15,7 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.fixed.quantisers import Binary, FixedPoints, Scaled
 from hepprune.frontends.onnx import read, write
+from hepprune.frontends.onnx.quantisation import Quantisation
 from hepprune.network import Conv, Dense
 from hepprune.network.ranges import exact_logits
 from hepprune.pruning.structure import surgery
@@ -200,6 +202,12 @@ def test_quantisers_that_no_type_has_are_refused_by_name() -> None:
     built.node("Quant", "x", built.constant("s", 0.5), built.constant("z", 3.0), built.constant("n", 4.0), signed=0)
     with pytest.raises(NetworkError, match="zero point"):
         read(built.model((3,), 3))
+
+
+def test_what_nodes_do_is_compared_beside_their_scales() -> None:
+    one, other = (Quantisation(node="q", scale=torch.tensor(scale), bits=4) for scale in ([1.0, 2.0], [4.0, 8.0]))
+    assert one == other
+    assert one != Quantisation(node="q", scale=one.scale, bits=5)
 
 
 def test_types_that_no_node_holds_are_not_written(tmp_path: Path) -> None:
