@@ -12,8 +12,8 @@ called, the weight of every Weighted or Recurrent layer is settled: pruned entri
 keeps another quantiser than the Network's the weights are those that act.
 
 Names: the part that holds the kernel is called `native.name`, the others `native.part("relu")` and so on.
-A layer class of another package registers itself with `@register("QDense", fill=weighted.fill_dense)` on its lowering,
-and calls the plain lowering (`weighted.dense(native, arriving)`) before it adds quantisers to the layers in its parts.
+A layer class of another package registers itself with `@register("QDense", fill=...)` on its lowering, and calls the
+plain `Form` (`weighted.DENSE.lower(native, arriving)`) before it adds quantisers to the layers in its parts.
 Weights are float64 arrays in the order of Keras' own `get_weights()`; `config` is the layer's own JSON. A `.keras` file
 may hold more arrays (quantisers of HGQ2, seeds): all of them are in `stored` by their place below the layer's group,
 "vars/0" or "kq/quantizer/vars/0"; a `fill` may change them there, and `weights` win where both name one.

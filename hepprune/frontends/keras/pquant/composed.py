@@ -1,4 +1,4 @@
-"""Mapping[str, Layer] of PQuantML that are made of others of its layers: separable convolutions and attention."""
+"""Layers of PQuantML that are made of others of its layers: separable convolutions and attention."""
 
 from collections.abc import Mapping
 from dataclasses import replace
