@@ -135,6 +135,14 @@ def test_what_describes_none_is_refused(described: object, message: str) -> None
         from_json(described)
 
 
+def test_a_description_is_written_out_only_where_it_is_refused() -> None:
+    class Large(dict[str, object]):
+        def __repr__(self) -> str:
+            raise AssertionError("types of millions of values take long to write out")
+
+    assert from_json(Large(quantiser="Binary", scale=2.0)) == Binary(2.0)
+
+
 FLOATS = st.builds(
     lambda mantissa, exponent, offset: Minifloat(mantissa=mantissa, exponent=exponent, offset=offset),
     *(st.integers(0, 5), st.integers(0, 3), st.integers(-3, 3)),

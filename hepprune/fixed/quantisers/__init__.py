@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.errors import NetworkError, explained, refused
+from hepprune.errors import NetworkError, refused
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.fixed.quantisers.per_value import FOLDED, FixedPoints, PowerOfTwo, spread
 from hepprune.fixed.quantisers.scaled import Binary, Minifloat, Scaled, Ternary
@@ -84,6 +84,8 @@ def from_json(described: Any) -> Quantiser | None:
     fields = {name: value for name, value in described.items() if name != "quantiser"}
     if "base" in fields:
         fields["base"] = from_json(fields["base"])
-    with explained(NetworkError, f"{str(described)[:80]} describes no quantiser", TypeError, ValueError):
+    try:
         quantiser: Quantiser = QUANTISERS[described["quantiser"]](**fields)
+    except (TypeError, ValueError) as problem:  # only then are types of millions of values written out
+        raise NetworkError(f"{str(described)[:80]} describes no quantiser") from problem
     return quantiser

@@ -206,7 +206,8 @@ class Conv(Weighted):
 
 def bordered(values: Tensor, padding: Padding, filling: float = 0.0) -> Tensor:
     """Return values (n_jets, channels, *positions) with borders around their positions."""
-    return nn.functional.pad(values, [size for pair in reversed(padding) for size in pair], value=filling)
+    borders = [size for pair in reversed(padding) for size in pair]
+    return nn.functional.pad(values, borders, value=filling) if any(borders) else values  # it would copy them
 
 
 def windows(values: Tensor, sizes: Shape, strides: Shape, dilation: Shape) -> Tensor:
