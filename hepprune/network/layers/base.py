@@ -229,7 +229,8 @@ def hold_limit(owner: Layer, key: str, limit: Tensor | None, weight: Tensor) -> 
     """Give a layer the most signed digits that each weight may have, as bytes under a name; None is no limit."""
     full = torch.full_like(weight, digits.UNLIMITED, dtype=torch.uint8) if limit is None else limit
     if full.shape != weight.shape or full.dtype != torch.uint8:
-        raise refused(owner.name, f"has a {key} of {full.dtype} {tuple(full.shape)}, which does not fit its weight")
+        given = f"{full.dtype} {tuple(full.shape)}"
+        raise refused(owner.name, f"has a {key} of {given}, not of bytes in its weight's shape {tuple(weight.shape)}")
     owner.register_buffer(key, own(full))
 
 

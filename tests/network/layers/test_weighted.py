@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hepprune.errors import NetworkError
 from hepprune.network import Conv, Dense, Input, Network
 from hepprune.network.layers import same_padding
+from hepprune.network.layers.weighted import bordered
 
 
 @st.composite
@@ -62,6 +63,12 @@ def test_dense_works_on_every_position_alike() -> None:
     assert torch.allclose(together, alone, atol=1e-6)
 
 
+def test_values_without_borders_are_not_copied() -> None:
+    values = torch.ones(2, 1, 3)
+    assert bordered(values, ((0, 0),)) is values
+    assert bordered(values, ((1, 0),), -1.0)[0, 0].tolist() == [-1, 1, 1, 1]
+
+
 @settings(max_examples=20)
 @given(st.integers(0, 2))
 def test_pruned_weights_stay_out_of_a_convolution(index: int) -> None:
@@ -75,6 +82,10 @@ def test_pruned_weights_stay_out_of_a_convolution(index: int) -> None:
     [
         (lambda: Dense("d", torch.ones(2, 3, 4), torch.ones(2)), "'d': a dense weight has two axes, not 3"),
         (lambda: Dense("d", torch.ones(2, 3), torch.ones(3)), "'d': weight .* do not fit"),
+        (
+            lambda: Dense("d", torch.ones(2, 3), torch.ones(2), digit_limit=torch.ones(2, 3)),
+            r"'d' has a digit_limit of torch.float32 \(2, 3\), not of bytes in its weight's shape \(2, 3\)",
+        ),
         (lambda: Conv("c", torch.ones(2, 3), torch.ones(2)), "'c': a convolution has a weight of 3 to 5 axes, not 2"),
         (lambda: Conv("c", torch.ones(2, 3, 1), torch.ones(2), strides=(0,)), "'c': strides and dilation start at 1"),
         (lambda: Conv("c", torch.ones(2, 3, 1), torch.ones(2), strides=(1, 1)), "'c': strides, dilation and padding"),
