@@ -101,7 +101,7 @@ def _program(files: _Files) -> Program:
     outputs = [next(iter(spec.items())) for spec in signature["output_specs"]]
     if any(kind != "user_output" for kind, _ in outputs):
         raise NetworkError("the program changes its buffers while it runs; export it in eval mode")
-    returned = tuple(Ref(content["arg"]["as_tensor"]["name"]) for _, content in outputs)
+    returned = tuple(_ref(content["arg"]["as_tensor"]["name"]) for _, content in outputs)
     calls = tuple(call for node in graph["nodes"] for call in _calls(node))
     return Program(inputs=inputs, constants=constants, calls=calls, outputs=returned, parameters=frozenset(parameters))
 
@@ -115,7 +115,7 @@ def _calls(node: dict[str, Any]) -> list[Call]:
     outputs = [argument for output in node["outputs"] if (argument := _argument(output)) is not None]
     several = [entry for output in outputs for entry in (output if isinstance(output, list) else [output])]
     one = len(outputs) == 1 and not isinstance(outputs[0], list)
-    name = several[0].name if one else node.get("name") or f"{several[0].name if several else 'none'}_all"
+    name = several[0].name if one else str(node.get("name") or "") or f"{several[0].name if several else 'none'}_all"
     args = tuple(value for _, value, kind in given if kind != 2)
     kwargs = {key: value for key, value, kind in given if kind == 2}
     innermost = node["metadata"].get("nn_module_stack", "").split(";")[-1].split(",")
@@ -142,10 +142,16 @@ def _argument(argument: dict[str, Any]) -> Any:
     raise NetworkError(f"an argument of the kind {kind} is not known")
 
 
+def _ref(name: Any) -> Ref:
+    if not isinstance(name, str):
+        raise NetworkError(f"a value is called {str(name)[:60]}, which is no name")
+    return Ref(name)
+
+
 def _named(entry: dict[str, Any]) -> Any:
     if "name" in entry:
-        return Ref(entry["name"])
+        return _ref(entry["name"])
     ((kind, value),) = entry.items()
     if kind == "as_tensor":
-        return Ref(value["name"])
-    return Ref(value) if kind == "as_name" else None if kind == "as_none" else value
+        return _ref(value["name"])
+    return _ref(value) if kind == "as_name" else None if kind == "as_none" else value

@@ -79,9 +79,16 @@ def aten(call: Call) -> Any:
 
 
 def named(call: Call, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments of a call by the names of its operator's schema, in its order."""
+    """Return arguments of a call by the names of its operator's schema, in its order.
+
+    Raises:
+        NetworkError: one is given twice, by its place and by its name.
+    """
     names = (argument.name for argument in aten(call)._schema.arguments)  # noqa: SLF001 -- the only place of names
-    return dict(zip(names, args, strict=False)) | dict(kwargs)
+    found = dict(zip(names, args, strict=False))
+    if twice := found.keys() & kwargs.keys():
+        raise NetworkError(f"'{call.name}' ({call.target}) is given {', '.join(sorted(twice))} twice")
+    return found | dict(kwargs)
 
 
 def names_in(value: Any) -> set[str]:

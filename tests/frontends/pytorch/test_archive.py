@@ -111,6 +111,20 @@ def test_calls_of_other_functions_are_refused(saved: tuple[Path, nn.Module]) -> 
     refused(rewritten(saved[0], **{"model.json": calling("torch.ops.aten.linear.nowhere")}), "aten.linear.nowhere")
 
 
+def test_arguments_that_are_given_twice_and_names_that_are_none_are_refused(saved: tuple[Path, nn.Module]) -> None:
+    def twice(model: dict) -> dict:
+        inputs = model["graph_module"]["graph"]["nodes"][-1]["inputs"]
+        inputs.append(inputs[1] | {"kind": 2})
+        return model
+
+    def nameless(model: dict) -> dict:
+        model["graph_module"]["graph"]["nodes"][-1]["inputs"][0]["arg"] = {"as_tensor": {"name": ["x"]}}
+        return model
+
+    refused(rewritten(saved[0], **{"model.json": twice}), r"\(aten.linear.default\) is given weight twice")
+    refused(rewritten(saved[0], **{"model.json": nameless}), r"a value is called \['x'\], which is no name")
+
+
 def test_damaged_files_are_refused(saved: tuple[Path, nn.Module]) -> None:
     path = saved[0]
     content = path.read_bytes()
