@@ -71,9 +71,11 @@ def lower(proto: Any, fit: GraphFit | None = None) -> LoweredGraph:
     for node in needed:
         found = _run(built, node)
         built.values.update(zip(node.outputs, found if isinstance(found, list) else [found], strict=False))
-    leaving = [lowering.output_layer(built, built.values[name], Ref(name)) for name in outputs]
-    lying = ports(built, inputs, [built.values[name] for name in inputs], [built.values[name] for name in outputs])
-    network = lowering.network_of(built, built.merge_quantisers(leaving))
+    with explained(NetworkError, "a node does not give what the graph puts out:", KeyError):
+        leaving = [built.values[name] for name in outputs]
+    last = [lowering.output_layer(built, *each) for each in zip(leaving, map(Ref, outputs), strict=True)]
+    lying = ports(built, inputs, [built.values[name] for name in inputs], leaving)
+    network = lowering.network_of(built, built.merge_quantisers(last))
     return LoweredGraph(
         network=network,
         slots=tuple(slot for slot in built.slots if slot.layer in network.layers),
@@ -147,9 +149,9 @@ def _constants_first(nodes: list[OnnxNode], inputs: set[str]) -> list[OnnxNode]:
 
 
 def _run(built: Graph, node: OnnxNode) -> Any:
-    given = [built.values[name] if name else None for name in node.inputs]
     # the file is damaged, or the format has learned more
     with explained(NetworkError, f"'{node.name}' uses {node.kind} in a way that is not known:", *lowering.UNFIT):
+        given = [built.values[name] if name else None for name in node.inputs]
         if node.kind == "Shape":
             return shape_of(node, given[0])
         constant = not any(isinstance(entry, Value) for entry in given)

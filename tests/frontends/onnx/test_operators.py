@@ -146,6 +146,20 @@ def test_parts_and_several_outputs_agree_with_onnxruntime() -> None:
     assert disagreement(read(proto), proto, [rng.normal(size=(4, 3, 5)).astype(np.float32)]) < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        (helper.make_node("Relu", ["b"], ["y"]), "'y' uses Relu in a way that is not known: 'b'"),
+        (helper.make_node("Relu", ["a"], ["z"]), "a node does not give what the graph puts out: 'y'"),
+    ],
+)
+def test_a_part_that_a_split_does_not_give_is_refused(last: onnx.NodeProto, words: str) -> None:
+    nodes = [helper.make_node("Split", ["x", "sizes"], ["a", "b" if "y" in last.output else "y"], axis=1), last]
+    proto = model(nodes, {"x": ["n", 4]}, {"y": ["n", 4]}, arrays={"sizes": np.array([4])})
+    with pytest.raises(NetworkError, match=words):
+        read(proto)
+
+
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
