@@ -75,7 +75,12 @@ def quantile(values: Floats, at: float, share: Floats) -> Score:
     """Score the value below which a fraction of jets lies, interpolated as `numpy.quantile` does.
 
     A jet pulls by which side it is on, over the density there.
+
+    Raises:
+        DataError: there are no jets.
     """
+    if not len(values):
+        raise DataError("a metric needs at least one jet")
     position, ordered = _positions(values, share)
     value = float(np.interp(at, position, ordered))
     below = np.average(values <= value, weights=share)

@@ -1,5 +1,7 @@
 """Residuals against numpy and scipy."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,6 +70,9 @@ def test_what_cannot_be_divided_or_found_is_refused() -> None:
         metrics.find("response")(np.hstack([values, values]), np.hstack([truth, truth]))
     with pytest.raises(DataError, match="are not judged by targets"):
         metrics.find("bias")(values, truth[1:])
+    for width in (metrics.interval, partial(metrics.tails, widths=3)):
+        with pytest.raises(DataError, match="a metric needs at least one jet"):
+            width(np.zeros(0))
 
 
 def test_nothing_correlates_with_outputs_that_are_all_the_same() -> None:
