@@ -1,6 +1,7 @@
 """Values of hepprune's own types in the JSON files that it wrote: read back whole, or refused in one sentence."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,9 +13,15 @@ from hepprune.files import write_text
 T = TypeVar("T")
 
 
+@cache
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """Return what reads and writes values of a type; of a large one making it takes milliseconds."""
+    return TypeAdapter(kind)
+
+
 def write(kind: Any, path: Path, value: Any) -> None:
     """Write a value of that type as a JSON file, whole; infinite numbers stay what they are."""
-    write_text(path, json.dumps(TypeAdapter(kind).dump_python(value, mode="json"), indent=2))
+    write_text(path, json.dumps(adapter(kind).dump_python(value, mode="json"), indent=2))
 
 
 def read(kind: type[T], path: Path, *, error: type[HeppruneError] = HeppruneError) -> T:
@@ -35,11 +42,12 @@ def parse(kind: type[T], content: str | bytes, source: str, error: type[Hepprune
         HeppruneError: as `error`, it is damaged, or of another version.
     """
     try:
-        return TypeAdapter(kind).validate_json(content)
+        value: T = adapter(kind).validate_json(content)  # type: ignore[arg-type]
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
         said = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg'].removeprefix('Value error, ')}"
         raise error(f"'{source}' is damaged or of another version of hepprune ({said}); write it again") from problem
+    return value
 
 
 def note(kind: type[T], path: Path, key: str, value: T) -> T:
@@ -51,7 +59,7 @@ def note(kind: type[T], path: Path, key: str, value: T) -> T:
 def noted(kind: type[T], path: Path, key: str) -> T | None:
     """Return what a note says, None where there is none, or one of other content or of another version."""
     try:
-        known, value = TypeAdapter(tuple[str, kind]).validate_json(path.read_bytes())  # type: ignore[valid-type]
+        known, value = adapter(tuple[str, kind]).validate_json(path.read_bytes())  # type: ignore[valid-type]
     except (OSError, ValidationError):
         return None
     return value if known == key else None

@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from hepprune.errors import ReportError
 from hepprune.files import stored, write_text
 from hepprune.hardware.resources import RESOURCES, Estimate, Measurement
@@ -158,7 +156,7 @@ class Summary:
 
 def to_json(summary: Summary) -> str:
     """Return the summary as JSON; what is unknown is absent."""
-    return TypeAdapter(Summary).dump_json(summary, indent=2, exclude_none=True).decode()
+    return stored.adapter(Summary).dump_json(summary, indent=2, exclude_none=True).decode()
 
 
 def write(summary: Summary, path: Path) -> Path:

@@ -5,6 +5,7 @@ import pytest
 
 from hepprune.errors import DataError
 from hepprune.files import stored
+from hepprune.report.summary import Summary
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,10 @@ def test_a_value_that_was_damaged_is_refused_by_its_place(tmp_path: Path, conten
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"kept.json' is damaged or of another version of hepprune \\({said}"):
         stored.read(kind, path, error=DataError)
+
+
+def test_what_reads_a_type_is_made_once() -> None:
+    assert stored.adapter(dict[str, Summary]) is stored.adapter(dict[str, Summary])
 
 
 def test_numbers_without_end_come_back(tmp_path: Path) -> None:
