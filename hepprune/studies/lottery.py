@@ -7,7 +7,7 @@ network, the same mask on newly drawn weights, and a random mask as sparse.
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
@@ -166,7 +166,14 @@ def _rounds(draw: Draw, game: Game, seed: int, keep: Store) -> Iterator[Trial]:
 def _early(network: Network, game: Game, seed: int, keep: Store) -> Network:
     if not game.rewind_epochs:
         return network
-    return _trained(network, replace(game, fit=replace(game.fit, epochs=game.rewind_epochs)), seed, keep)
+    short = Fit(
+        epochs=game.rewind_epochs,
+        batch_size=game.fit.batch_size,
+        learning_rate=game.fit.learning_rate,
+        quantised=game.fit.quantised,
+    )
+    train = partial(training.fit, network, game.train, game.validation, settings=short, seed=seed)
+    return keep.network("early", [identity(network), game.key, seed, game.rewind_epochs], lambda: train()[0])
 
 
 def _trained(network: Network, game: Game, seed: int, keep: Store) -> Network:

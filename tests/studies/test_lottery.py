@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,20 @@ def test_a_game_goes_on_from_where_it_was_interrupted(
     assert lottery.play(draw, game, seeds=(1, 2), state=tmp_path, advance=calls.append) == trials
     assert len(done) == lottery.n_trainings(game, 2) - 9
     assert len(calls) == lottery.n_trainings(game, 2)
+
+
+def test_patience_brings_no_early_epoch_forward(game: Game, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, asked = training.fit, list[tuple[int, int | None]]()
+
+    def noted(*given: Any, settings: Fit, **options: Any) -> Any:
+        asked.append((settings.epochs, settings.patience))
+        return fit(*given, settings=settings, **options)
+
+    monkeypatch.setattr(training, "fit", noted)
+    late = replace(game, fit=replace(FLOAT, patience=1), rounds=1, rewind_epochs=2)
+    lottery.play(draw, late, seeds=(1,), state=tmp_path)
+    assert asked == [(2, None)] * 2 + [(3, 1)] * 4
+    assert len(list(tmp_path.glob("early-*.npz"))) == 2  # as what was begun before has them
 
 
 @pytest.mark.slow
