@@ -139,7 +139,7 @@ def marked(out: Path, *, build: Path, what: str) -> Iterator[Path]:
         HeppruneError: `out` is a file, the run itself, above or inside it, holds what no export wrote, or cannot be
             written.
     """
-    with explained(HeppruneError, f"the export to '{out}' failed:", OSError):
+    try:
         place, run = (Path(os.path.realpath(each)) for each in (out, build))  # which bears links in a circle
         if place == run or place in run.parents or run in place.parents:
             raise HeppruneError(f"'{out}' is the run '{build}' itself, above it or inside it; write to another folder")
@@ -150,3 +150,5 @@ def marked(out: Path, *, build: Path, what: str) -> Iterator[Path]:
         with replacing_folder(out) as new:
             yield new
             write_json(new / MARK, {"hepprune export": what})
+    except OSError as problem:  # with the file that it names, of the run or of the export
+        raise HeppruneError(f"the export to '{out}' failed: {problem}") from problem

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from hepprune import synthesis
 from hepprune.cli import app
-from hepprune.errors import ToolMissingError
+from hepprune.errors import HeppruneError, ToolMissingError
 from hepprune.files import stored
 from hepprune.firmware import emulator as emulators
 from hepprune.firmware import rtl, scales
@@ -265,6 +265,17 @@ def test_a_folder_that_cannot_be_replaced_stays_and_is_one_sentence(
     code, sentence = exported(builds[0], ".")
     assert (code, "the export to '.' failed" in sentence) == (1, True)
     assert exported(builds[0], "x" * 300)[0] == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    gone, new = tmp_path / "scales.h", tmp_path / "new"
+    said = f"the export to '{new}' failed: .*'{gone}'"
+    with (
+        pytest.raises(HeppruneError, match=said),
+        exports.marked(new, build=tmp_path / "build", what="verilog") as made,
+    ):
+        shutil.copy(gone, made)
     assert list(tmp_path.iterdir()) == []
 
 
