@@ -76,7 +76,7 @@ def threads_of_torch(asked: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "asked"), [(1, "1"), (1, ""), (2, "")])
+@pytest.mark.parametrize(("n", "asked"), [(1, "1"), (2, "")])
 def test_a_process_takes_its_share_of_the_cores_and_no_more_than_it_may(
     n: int, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

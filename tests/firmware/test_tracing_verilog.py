@@ -20,12 +20,14 @@ from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker, together
 from tests.firmware.test_tracing_layers import STAGES, assert_exact
 from tests.pruning import graphs
 
+# States that are read are in `cells`, and functions with types in `functions`.
+FEW = {"n_steps": 1, "functions": ("sigmoid", "tanh", "elu")}
 # Smaller where a simulation of the whole would take a minute to compile.
 SMALLER = {
-    test_projects.convolutions_1d: {"n_steps": 8},
+    test_projects.convolutions_1d: {"n_steps": 7},
     test_projects.convolutions_2d: {"image": (3, 4)},
-    test_projects.merges: {"n_steps": 3},
-    test_projects.tables: {"n_steps": 1},  # the states that are read are those of `cells`
+    test_projects.merges: {"n_steps": 2},
+    test_projects.tables: FEW,
 }
 
 

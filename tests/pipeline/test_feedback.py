@@ -26,9 +26,9 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     default = recipe.load(ROOT / "hls_projects/jet_tagger/recipe.yaml")
     sections = {
         "name": "feedback",
-        "data": default.data.model_copy(update={"max_jets": 12_000, "features": default.data.features[-6:]}),
+        "data": default.data.model_copy(update={"max_jets": 6000, "features": default.data.features[-6:]}),
         "model": default.model.model_copy(
-            update={"hidden": (5, 4), "training": recipe.Training(float_epochs=3, epochs=3)}
+            update={"hidden": (4, 4), "training": recipe.Training(float_epochs=3, epochs=3)}
         ),
         "search": recipe.Search(stages=3, fine_tune_epochs=1, settle_epochs=2, trim_epochs=1),
     }

@@ -1,6 +1,6 @@
 """The search over every family of networks: the LUT that uniform pruning comes to, and the solved graph says the same."""
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -52,8 +52,12 @@ def two_heads() -> Network:
     return Network(layers, edges, outputs=("flavour", "momentum"))
 
 
+@cache
 def posed(name: str) -> tuple[Network, Sample, Sample]:
-    """Return a network with types, trained a little, and jets whose targets follow from their features."""
+    """Return a network with types, trained a little, and jets whose targets follow from their features.
+
+    All must stay as they are.
+    """
     network = two_heads() if name == "two_heads" else ARCHITECTURES[name]()
     x = torch.randn(3000, *network.input.features_shape, generator=torch.Generator().manual_seed(1))
     flat = x.flatten(1)

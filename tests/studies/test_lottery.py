@@ -149,9 +149,7 @@ def test_lenet_on_digits_has_the_published_shape() -> None:
     jets = dict(zip(("train", "validation", "test"), parts, strict=True))
     fit = Fit(epochs=20, batch_size=64, learning_rate=1.2e-3, quantised=False)
     digits = Game(**jets, fit=fit, sparsity=0.92, rounds=4)
-    found = lottery.play(
-        lambda seed: training.multilayer_perceptron(64, (300, 100), 10, seed=seed), digits, seeds=(1, 2)
-    )
+    found = lottery.play(lambda seed: training.multilayer_perceptron(64, (300, 100), 10, seed=seed), digits, seeds=(1,))
     means = {(point.kind, point.sparsity): point for point in lottery.points(found)}
     sparsest = max(point.sparsity for point in lottery.points(found))
     ticket, new, random = (means[kind, sparsest].scores["accuracy"].value for kind in lottery.KINDS)

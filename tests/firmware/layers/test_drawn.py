@@ -9,7 +9,7 @@ from hepprune.firmware import layers
 from hepprune.network import Network
 from tests.firmware.layers.test_projects import checked, tables
 from tests.firmware.networks import together
-from tests.firmware.test_tracing_verilog import chosen, drawn_graphs
+from tests.firmware.test_tracing_verilog import FEW, chosen, drawn_graphs
 
 
 def _has_form(network: Network, io_type: str) -> bool:
@@ -30,6 +30,6 @@ def test_the_compiled_project_computes_drawn_graphs_of_every_stage(io_type: str,
 
 @pytest.mark.slow
 def test_the_compiled_project_computes_tables_that_have_types(tmp_path: Path) -> None:
-    network = chosen(tables("io_parallel", n_steps=1))  # states that are read are in `cells`
+    network = chosen(tables("io_parallel", **FEW))
     check = checked(network, "io_parallel", tmp_path / "hls")
     assert [name for name, _ in check.tables] == ["softmax"]  # the head, which is hls4ml's own and has no type

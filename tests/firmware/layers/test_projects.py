@@ -1,6 +1,6 @@
 """Every kind of layer, compiled with g++ for io_parallel and io_stream, computes what the Network does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -189,7 +189,7 @@ def functions(_io_type: str) -> Network:
     )
 
 
-def tables(io_type: str, *, n_steps: int = 6) -> Network:
+def tables(io_type: str, *, n_steps: int = 6, functions: Sequence[str] = NARROW_FUNCTIONS[:10]) -> Network:
     """What hls4ml computes from tables: functions of wide arguments, recurrent layers, layer norm, softmax inside."""
     make = Maker(6)
     layers: list[Layer] = [
@@ -205,7 +205,7 @@ def tables(io_type: str, *, n_steps: int = 6) -> Network:
         layers += [Permute("other", (1, 0)), Permute("back", (1, 0)), norm]
     layers += [GlobalPool("mean", "average", result=NARROW), make.dense("wide", 4, 6, result=WIDE)]
     dyadic = {"leaky_relu": {"slope": 0.25}, "hard_sigmoid": {"slope": 0.25}, "hard_tanh": {"slope": 0.25}}
-    for name in NARROW_FUNCTIONS[:10]:
+    for name in functions:
         layers += [
             Activation(f"{name}_of", name, dyadic.get(name), WIDE),
             make.dense(f"after_{name}", 6, 6, result=WIDE),

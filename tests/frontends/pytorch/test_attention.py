@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -293,8 +294,13 @@ def test_one_head_position_or_value_is_none_of_the_others(name: str, what: str) 
 
 @torch.no_grad()
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["nothing", "first", "values", "all"])
-@pytest.mark.parametrize("name", ["one head", "one position", "one key", "heads of one value"])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        *product(["one head"], ["nothing", "first", "values", "all"]),
+        *(("one position", "all"), ("one key", "first"), ("heads of one value", "values")),
+    ],
+)
 def test_one_head_position_or_value_is_written_in_a_program(name: str, what: str, tmp_path: Path) -> None:
     module, network = known(name)
     features, smaller = given(module), without_some(network.clone(), what)

@@ -130,10 +130,9 @@ def test_values_with_bits_of_their_own_are_priced_within_a_tenth(overflow: str) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [9, 11])
-def test_yosys_takes_the_more_that_is_foretold_where_relus_wrap(seed: int, tmp_path: Path) -> None:
+def test_yosys_takes_the_more_that_is_foretold_where_relus_wrap(tmp_path: Path) -> None:
     rtl, yosys = (pytest.importorskip(f"hepprune.{name}") for name in ("firmware.rtl", "synthesis.yosys"))
-    network = surgery.shrink(random_network(seed, (16, 20, 5), 0.7))
+    network = surgery.shrink(random_network(9, (16, 20, 5), 0.7))
     target = targets.load("generic_vu13p")
     options = {"part": target.part_name, "clock_ns": target.period_ns}
     design = rtl.write_verilog(rtl.solve(network), tmp_path / "verilog", name="chain", levels_per_cycle=5, **options)

@@ -242,7 +242,7 @@ def test_a_recurrent_layer_is_read_and_written_back(
 
     # TensorFlow dropped the old name that QKeras calls.
     monkeypatch.setattr(qrecurrent.nest, "is_sequence", qrecurrent.nest.is_nested, raising=False)
-    kinds, inputs = known(), tf().keras.layers.Input((5, 3), name="steps")
+    kinds, inputs = known(), tf().keras.layers.Input((3, 3), name="steps")
     kernels = dict.fromkeys(("kernel_quantizer", "recurrent_quantizer"), f"quantized_bits(6,1,alpha={scale})")
     functions = {key: name for key, name in GATES[gates].items() if kind != "QSimpleRNN" or key == "activation"}
     others = {"bias_quantizer": "quantized_bits(6,2,alpha=1)", "state_quantizer": "quantized_bits(8,1,alpha=1)"}
@@ -250,7 +250,7 @@ def test_a_recurrent_layer_is_read_and_written_back(
     if gates == "quantised":
         cell = kinds["QBidirectional"](cell, name="both")
     model, path = saved(tmp_path, [inputs, cell])
-    network, features = frontend.read(path), on_grid(np.random.default_rng(1), 50, 5, 3)
+    network, features = frontend.read(path), on_grid(np.random.default_rng(1), 50, 3, 3)
     tolerance = 1e-5 if gates == "float" else 0.0
     same(network, model, features, tolerance)
     (layer, *_) = (each for each in network if isinstance(each, Recurrent))
