@@ -45,10 +45,18 @@ def test_it_is_made_to_fit_and_comes_back_as_it_came(folder: Path) -> None:
         "model": {
             "file": str(MODEL),
             "bits": {"inputs": "ap_fixed<10,4,AP_RND,AP_SAT>"},
-            "training": {"epochs": 2, "learning_rate": 1e-3},
+            "training": {"epochs": 2, "batch_size": 64, "learning_rate": 1e-3},
         },
-        "budget": {"latency_ns": 200, "lut": 20_000, "max_loss": {"accuracy": 0.5}},
-        "search": {"stages": 2, "step": 0.5, "fine_tune_epochs": 2, "settle_epochs": 4, "trim_epochs": 1},
+        "budget": {"latency_ns": 200, "lut": 20_000, "max_loss": {"accuracy": 0.3}},
+        "search": {
+            "stages": 2,
+            "step": 0.5,
+            "learning_rate": 1e-3,
+            "settle_learning_rate": 2e-3,
+            "fine_tune_epochs": 2,
+            "settle_epochs": 8,
+            "trim_epochs": 1,
+        },
         "checks": {"csim_vectors": 300, "rtl_vectors": 200},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
