@@ -1,7 +1,9 @@
 """The Verilog in Verilator, one jet per clock, against `exact_logits`."""
 
 import importlib.machinery
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,9 +44,22 @@ def test_verilog_computes_the_logits_and_what_all_simulations_have_in_common_is_
         verilator.build(design)
 
 
-def test_verilog_of_a_trigger_sized_network_computes_its_logits(trigger_sized: Network, tmp_path: Path) -> None:
+def test_verilog_of_a_trigger_sized_network_computes_its_logits(
+    trigger_sized: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is compiled as machines with other numbers of cores do; `test_tracing_verilog.py` does it as this one does."""
+    commands, run = list[list[str]](), verilator.run
+
+    def recorded(command: list[str], **options: Any) -> None:
+        commands.append(command)
+        run(command, **options)
+
+    n_cores = 2 if len(os.sched_getaffinity(0)) > 2 else 4
+    monkeypatch.setattr(verilator, "run", recorded)
+    monkeypatch.setattr(verilator.os, "sched_getaffinity", lambda _: set(range(n_cores)))
     inputs = jets(trigger_sized, 2000)
     simulator = verilator.build(written(trigger_sized, tmp_path / "rtl"))
+    assert any(word.startswith("obj_dir/libV") for word in commands[-1]) == (n_cores > 2)
     got = verilator.simulate(simulator, trigger_sized.input.result(inputs))
     assert np.array_equal(got, exact_logits(trigger_sized, inputs))
 
